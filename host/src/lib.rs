@@ -9,5 +9,8 @@ mod time;
 
 pub use counter::{Algorithm, Mode, Outcome, Rule};
 pub use error::{Error, ErrorKind, Result};
-pub use model::{Charge, Fault, FaultKind, KeySpace, Limit, Quota};
+pub use model::{
+    Charge, Charged, Decision, Fault, FaultKind, FieldError, KeySpace, Limit, OnFault, PolicyFaultKind, PolicyId,
+    Quota, Request, Source, Verdict,
+};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,5 +1,254 @@
 //! What the operator says: environment and file, read into one [`Config`].
+//!
+//! The environment wins over the file, and the file over what is built in. A name or key that nobody knows is refused with a
+//! suggestion, and an error tells every problem at once. Nothing here reads a file or, but for [`env::process`], the environment.
 
+mod accounts;
+pub mod env;
+mod environment;
+mod file;
+mod findings;
+mod forms;
+mod key_digest;
+mod layer;
+mod production;
 mod redis_target;
+mod redis_url;
+mod secret;
+mod stated;
+mod store;
+mod suggest;
+#[cfg(test)]
+mod tests;
 
-pub use redis_target::{Address, RedisTarget, Secret, Topology};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use crate::model::OnFault;
+pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
+pub use key_digest::KeyDigest;
+pub use production::DEMO_KEYS;
+pub use redis_target::{Address, RedisTarget, Topology};
+pub use secret::Secret;
+pub use store::{RedisConfig, StoreConfig};
+
+use crate::error::Result;
+use accounts::Accounts;
+use findings::Findings;
+use layer::Layer;
+
+/// Everything the operator decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Whether weak spots are refused or only reported.
+    pub environment: Environment,
+    /// Where the program listens.
+    pub listen: SocketAddr,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Where counters live.
+    pub store: StoreConfig,
+    /// What every counter's key begins with.
+    pub key_prefix: String,
+    /// How a decision is made.
+    pub decision: DecisionConfig,
+    /// Which headers an answer carries.
+    pub headers: HeaderConfig,
+    /// Who may name tenant and tier directly.
+    pub callers: CallerConfig,
+    /// The tiers, by name.
+    pub tiers: BTreeMap<String, TierConfig>,
+    /// The tier of whom no other tier is known for; it exists.
+    pub default_tier: Option<String>,
+    /// The tenants, by name.
+    pub tenants: BTreeMap<String, TenantConfig>,
+    /// The API keys.
+    pub keys: Vec<KeyConfig>,
+    /// What the operator should know, to be logged at start.
+    pub notices: Vec<String>,
+}
+
+/// Whether weak spots are refused or only reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Everything works at once: memory instead of Redis, demo keys.
+    #[default]
+    Development,
+    /// Starts only with a Redis that has a strong password, and without demo keys.
+    Production,
+}
+
+impl Environment {
+    /// The name in configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important level that is logged.
+    pub level: LogLevel,
+    /// How a line is written.
+    pub format: LogFormat,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something is broken and wants a person.
+    Error,
+    /// Something went wrong and was dealt with.
+    Warn,
+    /// What an operator wants to know of every start, stop and change.
+    #[default]
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+impl LogLevel {
+    /// The level's name, as `LOG_LEVEL` and the filters of `tracing` write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// How a decision is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecisionConfig {
+    /// How long it may take.
+    pub deadline: Duration,
+    /// The answer when the counters cannot be reached.
+    pub on_store_fault: OnFault,
+    /// The answer when the policy fails.
+    pub on_policy_fault: OnFault,
+}
+
+/// Which headers an answer carries beside the standard ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderConfig {
+    /// Whether the older `X-RateLimit-*` are among them.
+    pub x_ratelimit: bool,
+}
+
+/// Who may name tenant and tier directly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerConfig {
+    /// Whoever shows this token. Nobody, if there is none.
+    pub token: Option<Secret>,
+}
+
+/// A configuration file that somebody has read.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFile<'a> {
+    /// Where it is: named in errors, and the place where relative paths in it start.
+    pub path: &'a Path,
+    /// What it says.
+    pub text: &'a str,
+}
+
+/// The built-in configuration, which is also the sample of a file.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
+const KEY_PREFIX: &str = "ratelimit";
+const DEADLINE: Duration = Duration::from_millis(50);
+
+impl Config {
+    /// Reads the configuration from a file, if there is one, and the environment, which wins.
+    ///
+    /// `env` may be the whole environment or, from [`env::process`], the part that matters.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::error::ErrorKind::Config) and a text that tells every problem and its remedy, without secrets.
+    pub fn load(file: Option<ConfigFile<'_>>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut findings = Findings::default();
+        let stage = environment::read(env, &mut findings);
+        let path = file.map_or(Path::new("the built-in configuration"), |file| file.path);
+        let sheet = file::parse(path, file.map_or(DEFAULT, |file| file.text), &mut findings);
+        let built_in = file::parse(Path::new("the built-in configuration"), DEFAULT, &mut findings);
+        let (Some(mut sheet), Some(built_in)) = (sheet, built_in) else { return Err(findings.into_error()) };
+        let layer = stage.layer.over(sheet.layer(path, &mut findings));
+        let mut accounts = Accounts::read(sheet, built_in, path, &mut findings);
+        accounts.override_classes(&stage.classes, &mut findings);
+        let config = Self::settle(layer, accounts, &mut findings);
+        if findings.has_problems() {
+            return Err(findings.into_error());
+        }
+        Ok(Self { notices: findings.notices, ..config })
+    }
+
+    /// Whether anybody can pass for a customer: with the keys that come with the program.
+    #[must_use]
+    pub fn has_demo_keys(&self) -> bool {
+        production::demo_keys(self.keys.iter().map(|key| &key.key)) > 0
+    }
+
+    fn settle(layer: Layer, accounts: Accounts, findings: &mut Findings) -> Self {
+        let environment = layer.environment.map(|stated| stated.value).unwrap_or_default();
+        let store = store::settle(layer.store, environment, findings);
+        let token = layer.caller_token.map(|stated| stated.value);
+        if environment == Environment::Production {
+            if let Some(token) = &token {
+                production::check_token(token, findings);
+            }
+            production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
+        }
+        let Accounts { tiers, default_tier, tenants, keys } = accounts;
+        Self {
+            environment,
+            listen: layer.listen.map_or(LISTEN, |stated| stated.value),
+            log: LogConfig {
+                level: layer.log_level.map(|stated| stated.value).unwrap_or_default(),
+                format: layer.log_format.map(|stated| stated.value).unwrap_or_default(),
+            },
+            store,
+            key_prefix: layer.key_prefix.map_or_else(|| KEY_PREFIX.to_owned(), |stated| stated.value),
+            decision: DecisionConfig {
+                deadline: layer.deadline.map_or(DEADLINE, |stated| stated.value),
+                on_store_fault: layer.on_store_fault.map_or(OnFault::Allow, |stated| stated.value),
+                on_policy_fault: layer.on_policy_fault.map_or(OnFault::Deny, |stated| stated.value),
+            },
+            headers: HeaderConfig { x_ratelimit: layer.x_ratelimit.is_some_and(|stated| stated.value) },
+            callers: CallerConfig { token },
+            tiers,
+            default_tier,
+            tenants,
+            keys,
+            notices: Vec::new(),
+        }
+    }
+}

@@ -3,36 +3,35 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// A password or token. It never shows itself: not in `Debug`, not in a log, not in an error.
+use super::Secret;
+
+/// Which Redis, and how to be let in.
+///
+/// `Display` and `Debug` write it as a URL without the credentials: `redis://***@host:6379`. It is read from a URL by
+/// [`str::parse`]; docs/configuration.md lists the forms.
+///
+/// # Example
+///
+/// ```
+/// use tollgate::config::RedisTarget;
+///
+/// let target: RedisTarget = "redis://:p/w+d=@cache.example:6379".parse()?;
+/// assert_eq!(target.password.as_ref().map(|password| password.reveal()), Some("p/w+d="));
+/// assert_eq!(target.to_string(), "redis://***@cache.example:6379");
+/// # Ok::<(), tollgate::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for whoever must present it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// A host name or address, and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// A name, an IPv4 address, or an IPv6 address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+pub struct RedisTarget {
+    /// How the servers stand together, and where.
+    pub topology: Topology,
+    /// The ACL user, if not the default one.
+    pub username: Option<String>,
+    /// The password of the user.
+    pub password: Option<Secret>,
+    /// The numbered database; a cluster has only 0.
+    pub database: u32,
+    /// Whether to speak TLS.
+    pub tls: bool,
 }
 
 /// How the servers stand together.
@@ -53,17 +52,85 @@ pub enum Topology {
     },
 }
 
-/// Which Redis, and how to be let in.
+/// A host name or address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisTarget {
-    /// How the servers stand together, and where.
-    pub topology: Topology,
-    /// The ACL user, if not the default one.
-    pub username: Option<String>,
-    /// The password of the user.
-    pub password: Option<Secret>,
-    /// The numbered database; a cluster has only 0.
-    pub database: u32,
-    /// Whether to speak TLS.
-    pub tls: bool,
+pub struct Address {
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl RedisTarget {
+    /// This one server, without credentials and without TLS.
+    #[must_use]
+    pub const fn single(address: Address) -> Self {
+        Self { topology: Topology::Single(address), username: None, password: None, database: 0, tls: false }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match (&self.topology, self.tls) {
+            (Topology::Unix(_), _) => "unix",
+            (_, true) => "rediss",
+            (_, false) => "redis",
+        }
+    }
+}
+
+impl fmt::Display for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme())?;
+        if self.username.is_some() || self.password.is_some() {
+            f.write_str("***@")?;
+        }
+        match (&self.topology, self.database) {
+            (Topology::Unix(path), 0) => write!(f, "{}", path.display()),
+            (Topology::Unix(path), database) => write!(f, "{}?db={database}", path.display()),
+            (topology, 0) => write!(f, "{topology}"),
+            (Topology::Sentinel { master, sentinels }, database) => {
+                write!(f, "{master}/{database}?sentinel={}", Comma(sentinels))
+            }
+            (topology, database) => write!(f, "{topology}/{database}"),
+        }
+    }
+}
+
+impl fmt::Debug for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisTarget({self})")
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Cluster(nodes) => write!(f, "{}", Comma(nodes)),
+            Self::Sentinel { master, sentinels } => write!(f, "{master}?sentinel={}", Comma(sentinels)),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Addresses with commas between them.
+struct Comma<'a>(&'a [Address]);
+
+impl fmt::Display for Comma<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, address) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{address}")?;
+        }
+        Ok(())
+    }
 }

@@ -1,70 +1,34 @@
 //! The arithmetic of limits, pure and exact: the specification that every store is held to.
 //!
+//! A counter is an `Option<`[`State`]`>`, none while it is unused; [`apply`] charges one, [`charge_all`] a list. Time is whole microseconds
+//! since the Unix epoch, nothing is rounded but where it is said, and no state needs more than 53 bits per number, so that a script that
+//! counts in doubles can follow step by step.
+//!
+//! **Time that goes back.** A state may come from a clock that was ahead. Up to one window ahead, it stands: the limit behaves as if that
+//! moment had come. Further ahead, [`pull`] brings what is spent to the present, so that no limit is frozen for longer than one window more
+//! than its own, and nothing spent is forgotten.
+//!
+//! **Limits that change.** A state says when and how much, not by which numbers. So a limit with a new `max`, `burst` or window goes on with
+//! what was spent in the window that it now stands in.
+//!
 //! This module imports nothing of the crate, so that the SDK of policy authors can carry the very same files.
 
-use std::fmt;
+mod apply;
+mod bucket;
+mod fixed;
+mod list;
+mod rule;
+mod sliding;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-/// How a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// A count that begins anew at each multiple of the window since the Unix epoch.
-    FixedWindow,
-    /// Two adjacent fixed windows, the earlier weighted by how much of it the sliding window still covers.
-    SlidingWindow,
-    /// A bucket that refills at `max` per window and holds at most `burst` (GCRA).
-    TokenBucket,
-}
-
-impl Algorithm {
-    /// The name in configuration and answers: `fixed-window`, `sliding-window`, `token-bucket`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FixedWindow => "fixed-window",
-            Self::SlidingWindow => "sliding-window",
-            Self::TokenBucket => "token-bucket",
-        }
-    }
-
-    /// The name in keys: the algorithm and the version of its stored state. A new form of the state gets a new number.
-    #[must_use]
-    pub const fn key_tag(self) -> &'static str {
-        match self {
-            Self::FixedWindow => "f1",
-            Self::SlidingWindow => "s1",
-            Self::TokenBucket => "b1",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// An algorithm with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// How it counts.
-    pub algorithm: Algorithm,
-    /// How much passes per window, 1 to 1,000,000,000.
-    pub max: u64,
-    /// The window in microseconds, 1 millisecond to 366 days.
-    pub window_us: u64,
-    /// How much a full token bucket holds, 1 to 1,000,000,000. The window algorithms ignore it.
-    pub burst: u64,
-}
-
-impl Rule {
-    /// What makes the rule impossible to count exactly, with what is accepted; none if it is sound.
-    #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        None
-    }
-}
+pub use apply::{apply, pull};
+pub use list::{Item, charge_all};
+pub use rule::{Algorithm, Rule};
+pub use state::State;
 
 /// What a charge does to its counter and to its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,8 +38,20 @@ pub enum Mode {
     Enforce,
     /// Takes the cost if it fits; never refuses the list. If the list is refused, takes nothing.
     Shadow,
-    /// Takes nothing and never refuses the list: its outcome says what [`Enforce`](Self::Enforce) would have said.
+    /// Takes nothing and never refuses the list: its outcome is the one that [`Enforce`](Self::Enforce) would have had.
     Peek,
+}
+
+impl Mode {
+    /// The name in answers: `enforce`, `shadow`, `peek`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Peek => "peek",
+        }
+    }
 }
 
 /// What came of a charge.
@@ -83,7 +59,7 @@ pub enum Mode {
 pub struct Outcome {
     /// Whether the limit had room for the cost. In a refused list nothing was taken, whatever this says.
     pub allowed: bool,
-    /// What is left after the charge, in the unit of the limit.
+    /// What is left after the charge, in the unit of the limit; after a peek, what would be. In a refused list: what is left untouched.
     pub remaining: u64,
     /// How long until the counter is as if unused.
     pub reset_after: Duration,

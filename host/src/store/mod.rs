@@ -1,5 +1,10 @@
 //! Where counters live.
 
+mod memory;
+mod plan;
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,6 +12,13 @@ use std::time::Duration;
 
 use crate::counter::Outcome;
 use crate::model::{Charge, Fault};
+
+pub use self::memory::Memory;
+#[cfg(feature = "redis")]
+pub use self::redis::{Redis, RedisOptions, RedisTime};
+
+/// How much longer than it counts a counter is kept, so that a clock that goes back by less finds it still.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Takes lists of charges, whole or not at all.
 ///

@@ -1,0 +1,244 @@
+//! Every environment name that Tollgate knows, in one table; and the only place that reads the process environment.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What may stand in it, with the unit.
+    pub form: &'static str,
+    /// What holds if it is not set; empty if nothing does.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// Variables that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What they are about.
+    pub title: &'static str,
+    /// The variables, the important ones first.
+    pub variables: &'static [Variable],
+}
+
+const fn variable(name: &'static str, form: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, form, default, meaning }
+}
+
+/// Every variable that Tollgate knows, in groups. docs/configuration.md shows this table; a test keeps the two alike.
+pub const VARIABLES: &[Group] = &[
+    Group {
+        title: "The program",
+        variables: &[
+            variable(
+                "TOLLGATE_ENV",
+                "`development` or `production`",
+                "development",
+                "Production refuses to start without a Redis that has a strong password.",
+            ),
+            variable(
+                "NODE_ENV",
+                "any",
+                "",
+                "`production` switches production on, unless `TOLLGATE_ENV` is set. It never switches it off.",
+            ),
+            variable(
+                "TOLLGATE_CONFIG",
+                "path",
+                "",
+                "The configuration file. Without one the built-in tiers and demo keys stand.",
+            ),
+            variable("TOLLGATE_LISTEN", "IP address and port", "127.0.0.1:8787", "Where the program listens."),
+            variable("LOG_LEVEL", "`error`, `warn`, `info`, `debug` or `trace`", "info", "How much is logged."),
+            variable("TOLLGATE_LOG_FORMAT", "`text` or `json`", "text", "How a line of the log is written."),
+        ],
+    },
+    Group {
+        title: "Decisions",
+        variables: &[
+            variable(
+                "TOLLGATE_DEADLINE_MS",
+                "milliseconds, 1 to 60000",
+                "50",
+                "How long one decision may take. Then a fault rule answers.",
+            ),
+            variable(
+                "TOLLGATE_ON_STORE_FAULT",
+                "`allow` or `deny`",
+                "allow",
+                "The answer when the counters cannot be reached.",
+            ),
+            variable("TOLLGATE_ON_POLICY_FAULT", "`allow` or `deny`", "deny", "The answer when a policy fails."),
+            variable(
+                "TOLLGATE_X_RATELIMIT",
+                "`true` or `false`",
+                "false",
+                "Whether answers also carry the older `X-RateLimit-*` headers.",
+            ),
+            variable(
+                "TOLLGATE_CALLER_TOKEN",
+                "secret; in production at least 16 characters",
+                "",
+                "Who shows it may name tenant and tier directly. Without it nobody may.",
+            ),
+        ],
+    },
+    Group {
+        title: "Counters",
+        variables: &[
+            variable(
+                "RATE_LIMIT_MODE",
+                "`redis` or `memory`",
+                "",
+                "Where counters live; if not set, in Redis as soon as its address is known.",
+            ),
+            variable("TOLLGATE_MAX_COUNTERS", "1 to 1000000000", "1000000", "How many counters memory holds at most."),
+            variable(
+                "TOLLGATE_KEY_PREFIX",
+                "1 to 64 of `A-Z a-z 0-9 . _ - : /`",
+                "ratelimit",
+                "What every counter's key in Redis begins with (`cfkanban:ratelimit` for an ACL of `~cfkanban:*`).",
+            ),
+        ],
+    },
+    Group {
+        title: "Redis",
+        variables: &[
+            variable(
+                "REDIS_ENABLED",
+                "`true` or `false`",
+                "",
+                "`false` keeps counters in memory though an address is known; `true` demands an address.",
+            ),
+            variable("REDIS_URL", "Redis URL, as above", "", "Where Redis is."),
+            variable(
+                "REDIS_HOST",
+                "host name or address",
+                "",
+                "Where Redis is, if there is no `REDIS_URL`. Both may stand if they agree.",
+            ),
+            variable("REDIS_PORT", "1 to 65535", "6379", "The port at `REDIS_HOST`."),
+            variable(
+                "REDIS_PASSWORD",
+                "secret; in production at least 16 characters",
+                "",
+                "The password, as it is: without escapes.",
+            ),
+            variable("REDIS_TLS", "`true` or `false`", "false", "`true` makes `redis://` mean TLS."),
+            variable(
+                "REDIS_TIMEOUT",
+                "milliseconds, 1 to 600000",
+                "5000",
+                "How long connecting may take. A decision has its own deadline.",
+            ),
+        ],
+    },
+    Group {
+        title: "Classes of routes",
+        variables: &[
+            variable(
+                "RATE_LIMIT_GENERAL",
+                "`count,seconds`",
+                "",
+                "The class `general` in every tier of the policy `route-classes`, which has 120,60.",
+            ),
+            variable("RATE_LIMIT_AUTH", "`count,seconds`", "", "The class `auth`, which has 30,60."),
+            variable("RATE_LIMIT_SENSITIVE", "`count,seconds`", "", "The class `sensitive`, which has 10,60."),
+            variable("RATE_LIMIT_ADMIN", "`count,seconds`", "", "The class `admin`, which has 300,60."),
+            variable("RATE_LIMIT_MFA", "`count,seconds`", "", "The class `mfa`, which has 5,60."),
+            variable("RATE_LIMIT_FINANCIAL", "`count,seconds`", "", "The class `financial`, which has 20,60."),
+        ],
+    },
+    Group {
+        title: "Known, and without effect",
+        variables: &[
+            variable(
+                "ENABLE_REDIS_CACHE",
+                "any",
+                "",
+                "A switch for caching responses, which Tollgate does not do. It moves no counters.",
+            ),
+            variable("REDIS_DEFAULT_TTL", "any", "", "How long such a cache keeps a response."),
+            variable(
+                "UPSTASH_REDIS_REST_URL",
+                "any",
+                "",
+                "Upstash over REST, which Tollgate does not speak: set `REDIS_URL`.",
+            ),
+            variable("UPSTASH_REDIS_REST_TOKEN", "any", "", "The token that goes with it."),
+        ],
+    },
+];
+
+/// The variables of [`VARIABLES`], without their groups.
+pub fn variables() -> impl Iterator<Item = &'static Variable> {
+    VARIABLES.iter().flat_map(|group| group.variables)
+}
+
+/// Whether a variable of this name is Tollgate's business: known, or with a prefix of ours, where it may be a misspelling.
+fn is_ours(name: &str) -> bool {
+    ["TOLLGATE_", "RATE_LIMIT_", "REDIS_"].iter().any(|prefix| name.starts_with(prefix))
+        || variables().any(|variable| variable.name == name)
+}
+
+/// The variables of this process that are Tollgate's business, to give to [`Config::load`](super::Config::load).
+///
+/// # Errors
+///
+/// Fails with [`ErrorKind::Config`] if the value of one of them is not Unicode.
+#[expect(clippy::disallowed_methods, reason = "this is the place that everything else goes through")]
+pub fn process() -> Result<Vec<(String, String)>> {
+    // `env::vars` would panic at a foreign variable that is not Unicode.
+    ours(env::vars_os())
+}
+
+fn ours(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>> {
+    all.filter_map(|(name, value)| Some((name.into_string().ok().filter(|name| is_ours(name))?, value)))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Error::new(ErrorKind::Config, format!("failed to read {name}: its value is not Unicode"))),
+        })
+        .collect()
+}
+
+/// Where the configuration file is, if the environment says so.
+#[must_use]
+pub fn config_path(env: &[(String, String)]) -> Option<PathBuf> {
+    let (_, path) = env.iter().find(|(name, path)| name == "TOLLGATE_CONFIG" && !path.is_empty())?;
+    Some(PathBuf::from(path))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn check(name: &[u8], value: &[u8]) -> Result<Vec<(String, String)>> {
+        ours([(OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()))].into_iter())
+    }
+
+    #[test]
+    fn only_what_is_ours_is_read_and_no_foreign_bytes_disturb() {
+        assert_eq!(check(b"LOG_LEVEL", b"info").unwrap(), [("LOG_LEVEL".into(), "info".into())]);
+        assert_eq!(check(b"TOLLGATE_LISTN", b"x").unwrap().len(), 1);
+        assert_eq!(check(b"LC_ALL", b"\xff").unwrap(), []);
+        assert_eq!(check(b"\xff", b"\xff").unwrap(), []);
+        let error = check(b"REDIS_PASSWORD", b"hunter2\xff").unwrap_err().to_string();
+        assert_eq!(error, "failed to read REDIS_PASSWORD: its value is not Unicode");
+    }
+
+    #[test]
+    fn the_environment_may_name_the_file() {
+        let env = |path: &str| [("TOLLGATE_CONFIG".to_owned(), path.to_owned())];
+        assert_eq!(config_path(&env("etc/t.toml")), Some(PathBuf::from("etc/t.toml")));
+        assert_eq!(config_path(&env("")), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! Reads the configuration file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::findings::Findings;
+use super::forms;
+use super::layer::{Layer, StoreLayer};
+use super::stated::{Place, Stated};
+use super::store::StoreMode;
+use super::suggest::explain;
+use super::{Environment, LogFormat, LogLevel, OnFault, Secret};
+
+/// The file, key by key.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sheet {
+    environment: Option<Environment>,
+    listen: Option<String>,
+    key_prefix: Option<String>,
+    log: LogSection,
+    decision: DecisionSection,
+    headers: HeaderSection,
+    callers: CallerSection,
+    store: StoreSection,
+    redis: RedisSection,
+    pub(super) default_tier: Option<String>,
+    pub(super) tiers: Option<BTreeMap<String, TierSection>>,
+    pub(super) tenants: Option<BTreeMap<String, TenantSection>>,
+    pub(super) keys: Option<Vec<KeySection>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogSection {
+    level: Option<LogLevel>,
+    format: Option<LogFormat>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DecisionSection {
+    deadline_ms: Option<u64>,
+    on_store_fault: Option<OnFault>,
+    on_policy_fault: Option<OnFault>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HeaderSection {
+    x_ratelimit: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CallerSection {
+    token: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreSection {
+    mode: Option<StoreMode>,
+    max_counters: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RedisSection {
+    url: Option<Secret>,
+    password: Option<Secret>,
+    tls: Option<bool>,
+    timeout_ms: Option<u64>,
+}
+
+/// One `[tiers.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TierSection {
+    pub(super) policy: String,
+    #[serde(default)]
+    pub(super) config: toml::Table,
+    pub(super) on_store_fault: Option<OnFault>,
+    pub(super) on_policy_fault: Option<OnFault>,
+}
+
+/// One `[tenants.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TenantSection {
+    pub(super) tier: String,
+}
+
+/// One `[[keys]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeySection {
+    pub(super) key: Option<Secret>,
+    pub(super) sha256: Option<String>,
+    pub(super) tenant: String,
+    pub(super) tier: Option<String>,
+    pub(super) id: String,
+}
+
+/// Reads `text`, which stands in a file of this name; none if it is no such file at all, with the problem among the findings.
+pub(super) fn parse(path: &Path, text: &str, findings: &mut Findings) -> Option<Sheet> {
+    match toml::from_str(text) {
+        Ok(sheet) => Some(sheet),
+        Err(error) => {
+            // Not the error's own text: it quotes the line, and a password may stand there.
+            let message = explain(error.message());
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+            findings.problem(path.display(), format!("line {line}, column {column}: {message}"));
+            None
+        }
+    }
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before.chars().count() - before.get(..line_start).map_or(0, |text| text.chars().count()) + 1,
+    )
+}
+
+impl Sheet {
+    /// Takes the single values out of the sheet.
+    pub(super) fn layer(&mut self, path: &Path, findings: &mut Findings) -> Layer {
+        let mut read = Reader { file: path.display().to_string(), findings };
+        let Self { log, decision, redis, store, .. } = self;
+        Layer {
+            environment: read.plain("environment", self.environment),
+            listen: read.form("listen", self.listen.take(), |text| forms::socket(&text)),
+            log_level: read.plain("log.level", log.level),
+            log_format: read.plain("log.format", log.format),
+            deadline: read.form("decision.deadline_ms", decision.deadline_ms, |ms| forms::milliseconds(ms, 60_000)),
+            on_store_fault: read.plain("decision.on_store_fault", decision.on_store_fault),
+            on_policy_fault: read.plain("decision.on_policy_fault", decision.on_policy_fault),
+            x_ratelimit: read.plain("headers.x_ratelimit", self.headers.x_ratelimit),
+            caller_token: read.form("callers.token", self.callers.token.take(), forms::token),
+            key_prefix: read.form("key_prefix", self.key_prefix.take(), |text| forms::key_prefix(&text)),
+            store: StoreLayer {
+                mode: read.plain("store.mode", store.mode),
+                max_counters: read.form("store.max_counters", store.max_counters, forms::counters),
+                enabled: None,
+                target: read.form("redis.url", redis.url.take(), |url| forms::redis_target(url.reveal())),
+                password: read.plain("redis.password", redis.password.take()),
+                tls: read.plain("redis.tls", redis.tls),
+                timeout: read.form("redis.timeout_ms", redis.timeout_ms, |ms| forms::milliseconds(ms, 600_000)),
+            },
+        }
+    }
+}
+
+struct Reader<'f> {
+    file: String,
+    findings: &'f mut Findings,
+}
+
+impl Reader<'_> {
+    fn plain<T>(&mut self, key: &str, value: Option<T>) -> Option<Stated<T>> {
+        self.form(key, value, Ok)
+    }
+
+    fn form<T, U>(
+        &mut self,
+        key: &str,
+        value: Option<T>,
+        form: impl FnOnce(T) -> Result<U, String>,
+    ) -> Option<Stated<U>> {
+        let place = Place::Key { key: key.to_owned(), file: self.file.clone() };
+        match form(value?) {
+            Ok(value) => Some(Stated { value, place }),
+            Err(problem) => {
+                self.findings.problem(place, problem);
+                None
+            }
+        }
+    }
+}

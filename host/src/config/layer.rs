@@ -1,0 +1,69 @@
+//! One layer of the configuration, as the environment or the file states it, and how one lies over the other.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::stated::Stated;
+use super::store::StoreMode;
+use super::{Environment, LogFormat, LogLevel, OnFault, RedisTarget, Secret};
+
+/// What one place states of the single values; what it does not mention is none.
+#[derive(Default)]
+pub(super) struct Layer {
+    pub(super) environment: Option<Stated<Environment>>,
+    pub(super) listen: Option<Stated<SocketAddr>>,
+    pub(super) log_level: Option<Stated<LogLevel>>,
+    pub(super) log_format: Option<Stated<LogFormat>>,
+    pub(super) deadline: Option<Stated<Duration>>,
+    pub(super) on_store_fault: Option<Stated<OnFault>>,
+    pub(super) on_policy_fault: Option<Stated<OnFault>>,
+    pub(super) x_ratelimit: Option<Stated<bool>>,
+    pub(super) caller_token: Option<Stated<Secret>>,
+    pub(super) key_prefix: Option<Stated<String>>,
+    pub(super) store: StoreLayer,
+}
+
+/// The part of a layer about where counters live.
+#[derive(Default)]
+pub(super) struct StoreLayer {
+    pub(super) mode: Option<Stated<StoreMode>>,
+    pub(super) max_counters: Option<Stated<usize>>,
+    pub(super) enabled: Option<Stated<bool>>,
+    pub(super) target: Option<Stated<RedisTarget>>,
+    pub(super) password: Option<Stated<Secret>>,
+    pub(super) tls: Option<Stated<bool>>,
+    pub(super) timeout: Option<Stated<Duration>>,
+}
+
+impl Layer {
+    /// This layer, and where it states nothing, the one below.
+    pub(super) fn over(self, below: Self) -> Self {
+        Self {
+            environment: self.environment.or(below.environment),
+            listen: self.listen.or(below.listen),
+            log_level: self.log_level.or(below.log_level),
+            log_format: self.log_format.or(below.log_format),
+            deadline: self.deadline.or(below.deadline),
+            on_store_fault: self.on_store_fault.or(below.on_store_fault),
+            on_policy_fault: self.on_policy_fault.or(below.on_policy_fault),
+            x_ratelimit: self.x_ratelimit.or(below.x_ratelimit),
+            caller_token: self.caller_token.or(below.caller_token),
+            key_prefix: self.key_prefix.or(below.key_prefix),
+            store: self.store.over(below.store),
+        }
+    }
+}
+
+impl StoreLayer {
+    fn over(self, below: Self) -> Self {
+        Self {
+            mode: self.mode.or(below.mode),
+            max_counters: self.max_counters.or(below.max_counters),
+            enabled: self.enabled.or(below.enabled),
+            target: self.target.or(below.target),
+            password: self.password.or(below.password),
+            tls: self.tls.or(below.tls),
+            timeout: self.timeout.or(below.timeout),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Counters in the memory of this process.
+
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+use self::shard::{Entry, Shard};
+use super::plan::{Plan, item};
+use super::{GRACE, Outcomes, Reply, Store};
+use crate::counter::{Item, Outcome, State, charge_all};
+use crate::model::Charge;
+use crate::time::{Clock, micros};
+
+/// Counters in the memory of this process: exact, fast, and gone when it ends.
+///
+/// It holds at most as many counters as it is told, 1,000,000 by default, at about 130 bytes each with a key of 44. A counter that is as if unused
+/// goes when others come; if the store is full of counters in use, a new one displaces, of 16 it looks at, the one that would be unused soonest.
+/// So a flood of new subjects can displace a counter only by filling the store with counters that last longer.
+///
+/// Many threads may charge at once: a counter is behind one of 64 locks, a list takes its locks in one order, and no lock is held while
+/// anything waits.
+pub struct Memory {
+    clock: Box<dyn Clock>,
+    hasher: SeedableRandomState,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+/// Where a counter is.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: usize,
+    hash: u64,
+}
+
+impl Memory {
+    /// How many counters a store holds that is told nothing else.
+    pub const DEFAULT_CAPACITY: usize = 1_000_000;
+
+    const SHARDS: usize = 64;
+    // Below, a shard could be full while the others are empty.
+    const LEAST_SHARDED_CAPACITY: usize = 256 * Self::SHARDS;
+
+    /// An empty store that takes its time from `clock`.
+    #[must_use]
+    pub fn new(clock: impl Clock + 'static) -> Self {
+        Self::with_capacity(clock, Self::DEFAULT_CAPACITY)
+    }
+
+    /// An empty store that never holds more than `max_counters`, and at least one.
+    #[must_use]
+    pub fn with_capacity(clock: impl Clock + 'static, max_counters: usize) -> Self {
+        let shards = if max_counters < Self::LEAST_SHARDED_CAPACITY { 1 } else { Self::SHARDS };
+        // Keys hold what callers send: whoever could foretell the hashes could slow every lookup.
+        let seed = RandomState::new().hash_one(shards);
+        Self {
+            clock: Box::new(clock),
+            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(max_counters / shards))).collect(),
+        }
+    }
+
+    /// How many counters it holds, those included that are as if unused and not yet gone.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn charge_one(&self, charge: &Charge, now_us: u64) -> Vec<Outcome> {
+        let place = self.place(&charge.key);
+        let items = [item(charge, 0)];
+        let mut shard = lock(self.shard(place));
+        let known = shard.find(place.hash, &charge.key);
+        let mut states = [known.as_ref().map(|entry| entry.state)];
+        let (_, outcomes) = charge_all(&items, &mut states, now_us);
+        if let [Some(state)] = states {
+            let entry = Entry { state, expires_us: expires_us(&items, &outcomes, 0, now_us) };
+            match known {
+                Some(known) => *known = entry,
+                None => shard.put(place.hash, &charge.key, entry, now_us),
+            }
+        }
+        outcomes
+    }
+
+    fn charge_list(&self, charges: &[Charge], now_us: u64) -> Outcomes {
+        let Plan { keys, items } = Plan::new(charges)?;
+        let counters: Vec<(&str, Place)> = keys.iter().map(|key| (*key, self.place(key))).collect();
+        let mut held = self.hold(&counters);
+        let mut states: Vec<Option<State>> = counters.iter().map(|(key, place)| held.find(*place, key)).collect();
+        let (_, outcomes) = charge_all(&items, &mut states, now_us);
+        for (slot, ((key, place), state)) in counters.iter().zip(states).enumerate() {
+            if let Some(state) = state {
+                let entry = Entry { state, expires_us: expires_us(&items, &outcomes, slot, now_us) };
+                held.put(*place, key, entry, now_us);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn place(&self, key: &str) -> Place {
+        let hash = self.hasher.hash_one(key);
+        // A map finds its bucket by the low bits of the hash and tells neighbours apart by the highest seven: these are neither.
+        Place { shard: (hash >> 32) as usize % self.shards.len(), hash }
+    }
+
+    fn shard(&self, place: Place) -> &Mutex<Shard> {
+        self.shards.get(place.shard).expect("a place is made modulo the number of shards")
+    }
+
+    /// Locks the shards of a list in ascending order, so that no two lists wait for each other.
+    fn hold(&self, counters: &[(&str, Place)]) -> Held<'_> {
+        let mut wanted: Vec<usize> = counters.iter().map(|(_, place)| place.shard).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        Held(wanted.into_iter().filter_map(|index| Some((index, lock(self.shards.get(index)?)))).collect())
+    }
+}
+
+impl Store for Memory {
+    fn charge<'a>(&'a self, charges: &'a [Charge], _within: Duration) -> Reply<'a> {
+        let now_us = self.clock.now().as_micros();
+        Reply::Ready(match charges {
+            [charge] => Ok(self.charge_one(charge, now_us)),
+            charges => self.charge_list(charges, now_us),
+        })
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("clock", &self.clock).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The locked shards of a list, ascending.
+struct Held<'a>(Vec<(usize, MutexGuard<'a, Shard>)>);
+
+impl Held<'_> {
+    fn find(&mut self, place: Place, key: &str) -> Option<State> {
+        self.shard(place)?.find(place.hash, key).map(|entry| entry.state)
+    }
+
+    fn put(&mut self, place: Place, key: &str, entry: Entry, now_us: u64) {
+        if let Some(shard) = self.shard(place) {
+            shard.put(place.hash, key, entry, now_us);
+        }
+    }
+
+    fn shard(&mut self, place: Place) -> Option<&mut Shard> {
+        let at = self.0.binary_search_by_key(&place.shard, |(index, _)| *index).ok()?;
+        self.0.get_mut(at).map(|(_, shard)| &mut **shard)
+    }
+}
+
+/// A thread that panicked while it held the lock left whole entries: each is written in one step.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From when on a charged counter is as if unused, even for a clock that goes back a little.
+fn expires_us(items: &[Item], outcomes: &[Outcome], slot: usize, now_us: u64) -> u64 {
+    let on_counter = items.iter().zip(outcomes).filter(|(item, _)| item.slot == slot);
+    let reset_after = on_counter.map(|(_, outcome)| outcome.reset_after).max().unwrap_or_default();
+    now_us.saturating_add(micros(reset_after + GRACE))
+}

@@ -1,0 +1,82 @@
+//! One part of the counters, behind one lock.
+
+use indexmap::IndexMap;
+use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
+
+use crate::counter::State;
+
+/// How many entries each insertion looks at, to drop those that are as if unused.
+const SWEPT_PER_INSERT: usize = 2;
+/// How many entries are compared when one must go.
+const EXAMINED_PER_EVICTION: usize = 16;
+
+/// What is kept of a counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) state: State,
+    /// From when on the counter is as if unused, and the entry may go.
+    pub(super) expires_us: u64,
+}
+
+/// A bounded map of counters. The keys come with their hash, so that it is computed once.
+#[derive(Debug)]
+pub(super) struct Shard {
+    entries: IndexMap<Box<str>, Entry, ()>,
+    capacity: usize,
+    cursor: usize,
+}
+
+impl Shard {
+    /// An empty shard that never holds more than `capacity` counters, and at least one.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { entries: IndexMap::with_hasher(()), capacity: capacity.max(1), cursor: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn find(&mut self, hash: u64, key: &str) -> Option<&mut Entry> {
+        match self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
+            RawEntryMut::Occupied(entry) => Some(entry.into_mut()),
+            RawEntryMut::Vacant(_) => None,
+        }
+    }
+
+    /// Keeps an entry. A new one sweeps a little first, and evicts one where the shard is full.
+    pub(super) fn put(&mut self, hash: u64, key: &str, entry: Entry, now_us: u64) {
+        if let Some(known) = self.find(hash, key) {
+            *known = entry;
+            return;
+        }
+        self.sweep(now_us);
+        if self.entries.len() >= self.capacity {
+            self.evict();
+        }
+        if let RawEntryMut::Vacant(place) = self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
+            place.insert_hashed_nocheck(hash, key.into(), entry);
+        }
+    }
+
+    fn sweep(&mut self, now_us: u64) {
+        for _ in 0..SWEPT_PER_INSERT {
+            match self.entries.get_index(self.cursor) {
+                // The last entry moves here, and is looked at next.
+                Some((_, entry)) if entry.expires_us <= now_us => drop(self.entries.swap_remove_index(self.cursor)),
+                Some(_) => self.cursor += 1,
+                None => self.cursor = 0,
+            }
+        }
+    }
+
+    /// Drops the entry that is soonest as if unused, of those next to the cursor.
+    fn evict(&mut self) {
+        let count = self.entries.len();
+        let near = (self.cursor..self.cursor + EXAMINED_PER_EVICTION.min(count)).map(|index| index % count.max(1));
+        let soonest = near.min_by_key(|index| self.entries.get_index(*index).map(|(_, entry)| entry.expires_us));
+        if let Some(index) = soonest {
+            self.entries.swap_remove_index(index);
+            self.cursor += 1;
+        }
+    }
+}
