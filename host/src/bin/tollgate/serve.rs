@@ -1,0 +1,54 @@
+//! `tollgate serve`.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate::config::{Config, Environment, StoreConfig};
+use tollgate::server::{Serving, assemble, serve, start_logging};
+
+use super::{ConfigurationFile, block_on};
+
+pub(super) fn run(source: &ConfigurationFile) -> anyhow::Result<ExitCode> {
+    let config = source.load()?;
+    start_logging(&config.log);
+    block_on(async {
+        let front = assemble(&config).await?;
+        let serving = Serving::bind(config.listen).await?;
+        // Before anybody can be told the address: a signal that arrives from now on is not lost.
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        greet(&config, &serving, &front.gate.tiers());
+        serve(serving, front, async {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
+        })
+        .await;
+        println!("tollgate: stopped");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn greet(config: &Config, serving: &Serving, tiers: &[String]) {
+    let address = serving.address;
+    let store = match &config.store {
+        StoreConfig::Memory { .. } => "in the memory of this process".to_owned(),
+        StoreConfig::Redis(redis) => format!("in Redis at {}", redis.target),
+    };
+    println!("tollgate {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  counters  {store}");
+    println!("  tiers     {}", tiers.join(", "));
+    for notice in &config.notices {
+        println!("  note      {notice}");
+    }
+    if config.environment == Environment::Development && config.has_demo_keys() {
+        println!("\nTry it (the first ten pass, then one a second):\n");
+        println!("  curl -i http://{address}/v1/check -d '{{\"api_key\": \"demo-free\"}}'");
+        println!(
+            "  for i in $(seq 30); do curl -s -o /dev/null -w '%{{http_code}} ' http://{address}/v1/check -d '{{\"api_key\": \"demo-free\"}}'; done; echo"
+        );
+        println!(
+            "  curl -i http://{address}/v1/check -d '{{\"api_key\": \"demo-pro\", \"route\": \"/export\", \"cost\": 5}}'\n"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! Building a gate, by hand or from a configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::faults::FaultLog;
+use super::roster::{Code, Roster, Setting};
+use super::{Inner, Plan, TierPlan, Tollgate};
+use crate::config::{Config, PolicySource, RedisConfig, StoreConfig, TierConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Engine;
+use crate::store::{Memory, Store};
+use crate::time::{Clock, SystemClock};
+
+/// What a [`Tollgate`] is to be.
+#[derive(Debug)]
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+    prefix: String,
+    deadline: Duration,
+    plan: Plan,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            store: None,
+            clock: Arc::new(SystemClock::new()),
+            prefix: "ratelimit".to_owned(),
+            deadline: Duration::from_millis(50),
+            plan: Plan::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// Counts in `store`. Without one, counters live in the memory of this process.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Tells the policies the time of `clock`. Without one, the machine's. A store has a clock of its own.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Begins every key with `prefix` instead of `ratelimit`.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Gives the store this long for each decision instead of 50 ms.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Adds a tier, or replaces the one of that name.
+    #[must_use]
+    pub fn tier(mut self, name: impl Into<String>, tier: TierPlan) -> Self {
+        self.plan.tiers.insert(name.into(), tier);
+        self
+    }
+
+    /// Puts `tenant` into `tier`.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<String>, tier: impl Into<String>) -> Self {
+        self.plan.tenants.insert(tenant.into(), tier.into());
+        self
+    }
+
+    /// Puts every tenant that is not listed into `tier`.
+    #[must_use]
+    pub fn default_tier(mut self, tier: impl Into<String>) -> Self {
+        self.plan.default_tier = Some(tier.into());
+        self
+    }
+
+    /// Takes tiers and tenants from `plan`.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// Compiles, starts and configures every policy.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a name, a limit or a policy is not acceptable, or if the machine cannot run policies.
+    pub async fn build(self) -> Result<Tollgate> {
+        check_prefix(&self.prefix)?;
+        let engine = Engine::new()?;
+        let clock = self.clock;
+        let store = self.store.unwrap_or_else(|| Arc::new(Memory::new(Arc::clone(&clock))));
+        let roster = Roster::build(&engine, Setting { store: &store, clock: &clock }, self.plan, None).await?;
+        Ok(Tollgate(Arc::new(Inner {
+            engine,
+            store,
+            clock,
+            prefix: self.prefix.into_boxed_str(),
+            deadline: self.deadline,
+            roster: ArcSwap::from_pointee(roster),
+            replacing: tokio::sync::Mutex::new(()),
+            faults: FaultLog::default(),
+        })))
+    }
+}
+
+fn check_prefix(prefix: &str) -> Result<()> {
+    let sound =
+        (1..=64).contains(&prefix.len()) && !prefix.contains(|c: char| c.is_control() || matches!(c, '{' | '}' | ' '));
+    if sound {
+        return Ok(());
+    }
+    let message = format!(
+        "key prefix `{}` is not 1 to 64 bytes without braces, spaces and control characters",
+        prefix.escape_debug()
+    );
+    Err(Error::new(ErrorKind::Config, message))
+}
+
+impl Tollgate {
+    /// The gate that `config` describes: reads the policies' files, connects to the store, builds every tier.
+    ///
+    /// In development a Redis that cannot be reached is replaced by counters in memory, and a warning says so.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a policy cannot be read or built, and in production if Redis cannot be reached.
+    pub async fn from_config(config: &Config) -> Result<Self> {
+        let clock = Arc::new(SystemClock::new());
+        let builder = Self::builder()
+            .key_prefix(&config.key_prefix)
+            .deadline(config.decision.deadline)
+            .clock(Arc::clone(&clock))
+            .plan(plan(config)?);
+        let builder = match &config.store {
+            StoreConfig::Memory { max_counters } => builder.store(Memory::with_capacity(clock, *max_counters)),
+            StoreConfig::Redis(redis) => match (connect(redis, &config.key_prefix).await, redis.memory_fallback) {
+                (Ok(store), _) => builder.store(store),
+                (Err(error), Some(max_counters)) => {
+                    tracing::warn!(
+                        "{error:#}; counting in the memory of this process, which is not shared and is lost at restart"
+                    );
+                    builder.store(Memory::with_capacity(clock, max_counters))
+                }
+                (Err(error), None) => return Err(error),
+            },
+        };
+        builder.build().await
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn connect(redis: &RedisConfig, prefix: &str) -> Result<crate::store::Redis> {
+    use crate::store::{Redis, RedisOptions, RedisTime};
+    let options =
+        RedisOptions { connect_timeout: redis.connect_timeout, prefix: prefix.to_owned(), time: RedisTime::Server };
+    Redis::connect(&redis.target, options).await
+}
+
+#[cfg(not(feature = "redis"))]
+async fn connect(_: &RedisConfig, _: &str) -> Result<Memory> {
+    Err(Error::new(ErrorKind::Config, "this build knows no Redis: build it with the feature `redis`"))
+}
+
+fn plan(config: &Config) -> Result<Plan> {
+    let mut plan = Plan { default_tier: config.default_tier.clone(), ..Plan::default() };
+    plan.on_missing_tier = config.decision.on_policy_fault;
+    plan.tenants.extend(config.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.tier.clone())));
+    for (name, tier) in &config.tiers {
+        plan.tiers.insert(name.clone(), tier_plan(name, tier, config)?);
+    }
+    Ok(plan)
+}
+
+fn tier_plan(name: &str, tier: &TierConfig, config: &Config) -> Result<TierPlan> {
+    let code = match &tier.policy {
+        PolicySource::BuiltIn(policy) => Code::BuiltIn(policy.clone()),
+        PolicySource::File(path) => {
+            let bytes = std::fs::read(path).map_err(|error| {
+                let message = format!("tier `{name}`: failed to read the policy {}", path.display());
+                Error::new(ErrorKind::Config, message).because(error)
+            })?;
+            Code::Component(path.display().to_string(), bytes)
+        }
+    };
+    Ok(TierPlan {
+        code,
+        configuration: tier.config.to_string(),
+        on_store_fault: tier.on_store_fault.unwrap_or(config.decision.on_store_fault),
+        on_policy_fault: tier.on_policy_fault.unwrap_or(config.decision.on_policy_fault),
+    })
+}

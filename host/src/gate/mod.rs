@@ -1,0 +1,217 @@
+//! The decision: which tier, which policy, and what to answer if one of them cannot.
+//!
+//! [`Tollgate::decide`] is the only function with the ifs of a decision. It always answers: a fault is answered by the rule that the
+//! tier declares for it, and the answer says so.
+
+mod assembly;
+mod faults;
+mod keys;
+mod roster;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+pub use assembly::Builder;
+pub use keys::{ApiKeys, KeyHolder};
+pub use roster::{Code, Plan, TierPlan};
+
+use crate::counter::{Algorithm, Mode};
+use crate::error::Result;
+use crate::model::{
+    Charge, Decision, Fault, KeySpace, Limit, OnFault, PolicyFaultKind, Quota, Request, Source, Verdict,
+};
+use crate::policy::{Answer, Engine, PolicyFault, Ruling, Subject};
+use crate::store::Store;
+use crate::time::Clock;
+use faults::FaultLog;
+use roster::{Roster, Tier};
+
+/// Decides requests. Clones are the same gate: one store, one engine, one roster.
+///
+/// # Example
+///
+/// ```
+/// use tollgate::{Request, SystemClock, TierPlan, Tollgate, store::Memory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let gate = Tollgate::builder()
+///     .store(Memory::new(SystemClock::new()))
+///     .tier("free", TierPlan::built_in("tiered", r#"{"limits": [{"id": "day", "limit": "2/day"}]}"#))
+///     .tenant("acme", "free")
+///     .build()
+///     .await?;
+///
+/// let request = Request::new("acme", "alice")?;
+/// assert!(gate.decide(&request).await.is_allowed());
+/// assert!(gate.decide(&request).await.is_allowed());
+/// let refused = gate.decide(&request).await;
+/// assert!(!refused.is_allowed());
+/// assert_eq!(refused.binding().map(|charged| charged.limit.id()), Some("day"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tollgate(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    prefix: Box<str>,
+    deadline: Duration,
+    roster: ArcSwap<Roster>,
+    replacing: tokio::sync::Mutex<()>,
+    faults: FaultLog,
+}
+
+impl Tollgate {
+    /// A gate to be built: give it a store and tiers.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Decides one request.
+    ///
+    /// Always answers, within the deadline plus the time of one policy call. While the store answers, what passes never exceeds a limit.
+    /// Dropping the future gives up the answer; what the policy charged until then stays charged.
+    pub async fn decide(&self, request: &Request<'_>) -> Decision {
+        let roster = self.0.roster.load_full();
+        let Some(tier) = roster.tier_of(request) else {
+            return self.without_tier(&roster, request);
+        };
+        let subject = Subject {
+            request,
+            prefix: &self.0.prefix,
+            space: &tier.space,
+            now: self.0.clock.now(),
+            deadline: self.0.deadline,
+        };
+        let answer = tier.policy.decide(&subject).await;
+        self.concluded(&roster, tier, answer)
+    }
+
+    fn concluded(&self, roster: &Roster, tier: &Tier, answer: std::result::Result<Answer, PolicyFault>) -> Decision {
+        let mut decision = Decision {
+            verdict: Verdict::Deny,
+            reason: String::new(),
+            source: Source::Policy,
+            limits: Vec::new(),
+            attributes: Vec::new(),
+            tier: Arc::clone(&tier.name),
+            policy: Some(Arc::clone(tier.policy.id())),
+            generation: roster.generation,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => return self.policy_fault(decision, tier, &fault),
+        };
+        decision.limits = answer.charged;
+        match (answer.ruling, answer.misuse, answer.store_fault) {
+            (Ok(Ruling { verdict, reason, attributes }), _, _) => Decision { verdict, reason, attributes, ..decision },
+            (Err(_), Some(misuse), _) => self.policy_fault(decision, tier, &misuse),
+            (Err(_), None, Some(fault)) => self.store_fault(decision, tier, &fault),
+            (Err(fault), None, None) => self.policy_fault(decision, tier, &fault),
+        }
+    }
+
+    fn policy_fault(&self, mut decision: Decision, tier: &Tier, fault: &PolicyFault) -> Decision {
+        decision.source = Source::PolicyFault(fault.kind);
+        decision.verdict = verdict_of(tier.on_policy_fault);
+        "the policy could not decide".clone_into(&mut decision.reason);
+        self.0.faults.tell(self.0.clock.now(), &decision, &fault.message);
+        decision
+    }
+
+    fn store_fault(&self, mut decision: Decision, tier: &Tier, fault: &Fault) -> Decision {
+        decision.source = Source::StoreFault(fault.kind);
+        decision.verdict = verdict_of(tier.on_store_fault);
+        "the counters could not be charged".clone_into(&mut decision.reason);
+        self.0.faults.tell(self.0.clock.now(), &decision, &fault.message);
+        decision
+    }
+
+    fn without_tier(&self, roster: &Roster, request: &Request<'_>) -> Decision {
+        let decision = Decision {
+            verdict: verdict_of(roster.on_missing),
+            reason: "no tier is set for this tenant".to_owned(),
+            source: Source::PolicyFault(PolicyFaultKind::Missing),
+            limits: Vec::new(),
+            attributes: Vec::new(),
+            tier: "".into(),
+            policy: None,
+            generation: roster.generation,
+        };
+        let message = format!("tenant `{}`, tier `{}`", request.tenant(), request.tier().unwrap_or(""));
+        self.0.faults.tell(self.0.clock.now(), &decision, &message);
+        decision
+    }
+
+    /// Replaces every tier and tenant at once, and answers the new generation.
+    ///
+    /// The new policies are compiled, started and configured first, while the old ones decide. A decision under way ends on the
+    /// roster it began with. Counters belong to limit ids, so a limit that keeps its id keeps its count.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first thing that does not fit; nothing is replaced then.
+    pub async fn replace(&self, plan: Plan) -> Result<u64> {
+        let _one_at_a_time = self.0.replacing.lock().await;
+        let active = self.0.roster.load_full();
+        let roster = Roster::build(&self.0.engine, self.setting(), plan, Some(&active)).await?;
+        let generation = roster.generation;
+        self.0.roster.store(Arc::new(roster));
+        Ok(generation)
+    }
+
+    /// The names of the tiers, in order.
+    #[must_use]
+    pub fn tiers(&self) -> Vec<String> {
+        self.0.roster.load().tier_names()
+    }
+
+    /// Whether a request of this tenant, naming this tier if any, has a policy to decide it.
+    #[must_use]
+    pub fn has_tier(&self, request: &Request<'_>) -> bool {
+        self.0.roster.load().tier_of(request).is_some()
+    }
+
+    /// How long the store takes to answer, asked without taking anything.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the store's [`Fault`], as a decision would.
+    pub async fn store_latency(&self) -> std::result::Result<Duration, Fault> {
+        let quota = Quota { max: 1, window: Duration::from_secs(1), burst: 1 };
+        let limit = Limit::new("probe", Algorithm::FixedWindow, quota).expect("the numbers are in range");
+        let key = KeySpace::new(&self.0.prefix, "tollgate", "probe").key(&limit, "");
+        let probe = [Charge { key, limit, cost: 1, mode: Mode::Peek }];
+        let asked = self.0.clock.now();
+        self.0.store.charge(&probe, self.0.deadline).outcomes().await?;
+        Ok(self.0.clock.now().since(asked))
+    }
+
+    fn setting(&self) -> roster::Setting<'_> {
+        roster::Setting { store: &self.0.store, clock: &self.0.clock }
+    }
+}
+
+impl fmt::Debug for Tollgate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tollgate")
+            .field("store", &self.0.store)
+            .field("roster", &self.0.roster.load())
+            .finish_non_exhaustive()
+    }
+}
+
+fn verdict_of(rule: OnFault) -> Verdict {
+    match rule {
+        OnFault::Allow => Verdict::Allow,
+        OnFault::Deny => Verdict::Deny,
+    }
+}

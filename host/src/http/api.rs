@@ -1,0 +1,178 @@
+//! The routes of the public listener.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::answer::answer;
+use super::headers::{HeaderOptions, headers};
+use super::health;
+use super::problem::{Problem, problem_json, refusal};
+use super::question::Question;
+use crate::config::Secret;
+use crate::gate::{ApiKeys, Tollgate};
+use crate::model::Verdict;
+
+/// The largest body that is read, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How much of a larger body is read before the connection is closed, in bytes.
+const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that the public listener needs to answer.
+#[derive(Debug)]
+pub struct Front {
+    /// What decides.
+    pub gate: Tollgate,
+    /// Whose API keys are known.
+    pub keys: ApiKeys,
+    /// Which header fields are sent.
+    pub headers: HeaderOptions,
+    /// The token of trusted callers. Without one, `trust_all` decides.
+    pub caller_token: Option<Secret>,
+    /// Whether every caller may name tenants: so only where none but the application can reach the listener.
+    pub trust_all: bool,
+    /// Set when the server stops, so that balancers look elsewhere.
+    pub stopping: AtomicBool,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// May name tenants and tiers.
+    Trusted,
+    /// May only show an API key.
+    Unknown,
+}
+
+/// The routes: `POST /v1/check`, `GET /livez`, `GET /readyz`.
+pub fn router(front: Arc<Front>) -> Router {
+    Router::new()
+        .route("/v1/check", post(check))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "no such route; there are POST /v1/check, GET /livez and GET /readyz")
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "no such method; there are POST /v1/check, GET /livez and GET /readyz",
+            )
+        })
+        .with_state(front)
+}
+
+async fn ready(State(front): State<Arc<Front>>) -> Response {
+    health::ready(&front.gate, front.stopping.load(Ordering::Relaxed)).await
+}
+
+async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let caller = front.caller(&request_headers)?;
+    let question = Question::read(&read(body).await?)?;
+    let asked = question.asked(&front, &caller)?;
+    let attributes = asked.attributes();
+    let request = asked.request(&attributes)?;
+    if !front.gate.has_tier(&request) {
+        return Err(front.no_tier(request.tier(), asked.tenant()));
+    }
+    let decision = front.gate.decide(&request).await;
+    let answer = answer(&decision, request.tenant());
+    let mut response = match decision.verdict {
+        Verdict::Deny => {
+            let violated: Vec<&str> = decision
+                .limits
+                .iter()
+                .filter(|charged| !charged.outcome.allowed)
+                .map(|charged| charged.limit.id())
+                .collect();
+            let (status, problem) = refusal(decision.source, &violated, &decision.reason);
+            problem_json(status, joined(problem, answer))
+        }
+        Verdict::Allow | Verdict::Delay(_) => Json(answer).into_response(),
+    };
+    response.headers_mut().extend(headers(&decision, front.headers));
+    Ok(response)
+}
+
+impl Front {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let Some(token) = &self.caller_token else {
+            return Ok(if self.trust_all { Caller::Trusted } else { Caller::Unknown });
+        };
+        let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::Unknown) };
+        let given = given.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
+        // Digests are compared, so that the time taken tells nothing of the token.
+        if Sha256::digest(given) == Sha256::digest(token.reveal()) {
+            Ok(Caller::Trusted)
+        } else {
+            Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "the bearer token is not the TOLLGATE_CALLER_TOKEN of this server",
+            ))
+        }
+    }
+
+    fn no_tier(&self, tier: Option<&str>, tenant: &str) -> Problem {
+        let tiers = self.gate.tiers().join(", ");
+        match tier {
+            Some(tier) => Problem::field(
+                StatusCode::BAD_REQUEST,
+                "tier",
+                &format!("`{tier}` is not known; the tiers are {tiers}"),
+            ),
+            None => {
+                let problem =
+                    format!("`{tenant}` has no tier; list it in the configuration or give `tier`, one of {tiers}");
+                Problem::field(StatusCode::BAD_REQUEST, "tenant", &problem)
+            }
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    match tokio::time::timeout(BODY_TIMEOUT, collected(body)).await {
+        Ok(bytes) => bytes,
+        Err(_) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIMEOUT:?}")))
+        }
+    }
+}
+
+/// The whole body. One that is too large is read on for a while and thrown away: a client that still sends would not hear the answer.
+async fn collected(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let (mut bytes, mut arrived) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "the body was cut short");
+        let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
+        arrived += data.len();
+        if arrived <= MAX_BODY_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if arrived > MAX_DISCARDED_BYTES {
+            break;
+        }
+    }
+    if arrived > MAX_BODY_BYTES {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The members of both objects.
+fn joined(mut first: Value, second: Value) -> Value {
+    if let (Some(members), Value::Object(more)) = (first.as_object_mut(), second) {
+        members.extend(more);
+    }
+    first
+}

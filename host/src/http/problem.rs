@@ -1,0 +1,70 @@
+//! Refusals and errors as problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::model::{FieldError, Source};
+
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/// Something wrong with a request to the API.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+    field: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), field: None }
+    }
+
+    /// A problem with one field of the body.
+    pub(super) fn field(status: StatusCode, field: &str, problem: &str) -> Self {
+        Self { status, detail: format!("`{field}` {problem}"), field: Some(field.to_owned()) }
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::field(StatusCode::BAD_REQUEST, error.field, &error.problem)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("error");
+        let mut body =
+            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        if let (Some(field), Some(members)) = (self.field, body.as_object_mut()) {
+            members.insert("field".to_owned(), field.into());
+        }
+        problem_json(self.status, body)
+    }
+}
+
+/// The status of a refusal, and the members that make `answer` a problem.
+///
+/// A policy's refusal is 429 `quota-exceeded`; a refusal by rule, because something on our side is broken, is 503
+/// `temporary-reduced-capacity`: the caller did nothing wrong.
+pub(super) fn refusal(source: Source, violated: &[&str], reason: &str) -> (StatusCode, Value) {
+    let (status, kind, title) = match source {
+        Source::Policy => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED, "Quota exceeded"),
+        Source::StoreFault(_) | Source::PolicyFault(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, "Temporary reduced capacity")
+        }
+    };
+    let members = json!({ "type": kind, "title": title, "status": status.as_u16(), "detail": reason, "violated-policies": violated });
+    (status, members)
+}
+
+/// A response of the type `application/problem+json`.
+pub(super) fn problem_json(status: StatusCode, body: Value) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}

@@ -1,0 +1,141 @@
+//! The body of `POST /v1/check`.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::api::{Caller, Front};
+use super::problem::Problem;
+use crate::config::KeyDigest;
+use crate::gate::KeyHolder;
+use crate::model::Request;
+
+/// What a caller asks: by API key, or, if it is trusted, by tenant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    api_key: Option<String>,
+    tenant: Option<String>,
+    tier: Option<String>,
+    subject: Option<String>,
+    #[serde(default)]
+    route: String,
+    #[serde(default = "one")]
+    cost: u64,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+/// Who the question is about, once it is known that the caller may ask.
+pub(super) struct Asked<'a> {
+    question: &'a Question,
+    tenant: &'a str,
+    tier: Option<&'a str>,
+    subject: &'a str,
+}
+
+impl Question {
+    /// Reads the body; the error names the field and says what is accepted, without repeating what may be a secret.
+    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let question: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let said = error.inner().to_string();
+            if path == "." {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("the body is not a question in JSON: {}", without_values(&said)),
+                )
+            } else {
+                Problem::field(StatusCode::BAD_REQUEST, &path, &format!("cannot be read: {}", without_values(&said)))
+            }
+        })?;
+        json.end().map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "the body goes on after the question; give one JSON object")
+        })?;
+        Ok(question)
+    }
+
+    /// Who is asked about: the holder of the API key, or the tenant that a trusted caller names.
+    pub(super) fn asked<'a>(&'a self, front: &'a Front, caller: &Caller) -> Result<Asked<'a>, Problem> {
+        match (&self.api_key, &self.tenant) {
+            (Some(_), Some(_)) => {
+                Err(Problem::field(StatusCode::BAD_REQUEST, "tenant", "comes with an `api_key`; give one of them"))
+            }
+            (None, None) => {
+                Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", "is missing; give it, or a `tenant`"))
+            }
+            (Some(key), None) => self.by_key(key, front),
+            (None, Some(tenant)) => self.by_tenant(tenant, caller),
+        }
+    }
+
+    fn by_key<'a>(&'a self, key: &str, front: &'a Front) -> Result<Asked<'a>, Problem> {
+        if self.tier.is_some() {
+            return Err(Problem::field(
+                StatusCode::BAD_REQUEST,
+                "tier",
+                "comes with an `api_key`, which has its own; leave it out",
+            ));
+        }
+        if key.len() > KeyDigest::MAX_KEY_BYTES {
+            let problem = format!("has {} bytes; at most {}", key.len(), KeyDigest::MAX_KEY_BYTES);
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", &problem));
+        }
+        if key.is_empty() || key.contains(char::is_control) {
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", "is empty or holds a control character"));
+        }
+        let holder = front
+            .keys
+            .holder(key)
+            .ok_or_else(|| Problem::field(StatusCode::UNAUTHORIZED, "api_key", "is not known"))?;
+        let KeyHolder { tenant, subject, tier } = holder;
+        Ok(Asked { question: self, tenant, tier: tier.as_deref(), subject: self.subject.as_deref().unwrap_or(subject) })
+    }
+
+    fn by_tenant<'a>(&'a self, tenant: &'a str, caller: &Caller) -> Result<Asked<'a>, Problem> {
+        if *caller == Caller::Unknown {
+            let problem = "may be named only by a trusted caller; send `Authorization: Bearer` with the TOLLGATE_CALLER_TOKEN of the server";
+            return Err(Problem::field(StatusCode::FORBIDDEN, "tenant", problem));
+        }
+        let subject = self.subject.as_deref().unwrap_or(tenant);
+        Ok(Asked { question: self, tenant, tier: self.tier.as_deref(), subject })
+    }
+}
+
+impl Asked<'_> {
+    pub(super) fn tenant(&self) -> &str {
+        self.tenant
+    }
+
+    /// The attributes, as a request borrows them.
+    pub(super) fn attributes(&self) -> Vec<(&str, &str)> {
+        self.question.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// The request, if every part of it is acceptable.
+    pub(super) fn request<'a>(&'a self, attributes: &'a [(&'a str, &'a str)]) -> Result<Request<'a>, Problem> {
+        let request = Request::new(self.tenant, self.subject)?
+            .with_route(&self.question.route)?
+            .with_cost(self.question.cost)?
+            .with_attributes(attributes)?;
+        Ok(match self.tier {
+            Some(tier) => request.with_tier(tier)?,
+            None => request,
+        })
+    }
+}
+
+/// The parser's words without the strings that it quotes from the body: one of them may be a misplaced key.
+fn without_values(said: &str) -> String {
+    let Some(start) = said.find("string \"") else { return said.to_owned() };
+    match said.rfind('"').filter(|end| *end > start + 7) {
+        Some(end) => format!("{}string{}", said.get(..start).unwrap_or(""), said.get(end + 1..).unwrap_or("")),
+        None => said.to_owned(),
+    }
+}

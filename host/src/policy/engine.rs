@@ -1,0 +1,158 @@
+//! The one wasmtime engine of a gate, and the clock that interrupts guests.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::{Config, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+
+use super::Bounds;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long one tick of a guest's time is.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// Compiles and runs policies. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasm: wasmtime::Engine,
+    ticks: Arc<AtomicU64>,
+    in_flight: Semaphore,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// An engine with its own ticker thread, which ends with the last clone.
+    ///
+    /// Instances come from a pool whose address space is reserved here. Where a machine does not let us reserve it, each instance is
+    /// mapped when it is made, which is slower and otherwise alike.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::System`] if the machine can run no compiled code or start no thread.
+    pub fn new() -> Result<Self> {
+        let wasm = wasmtime::Engine::new(&pooled()).or_else(|_| wasmtime::Engine::new(&config())).map_err(|error| {
+            Error::new(ErrorKind::System, "failed to start the WebAssembly engine")
+                .because(error.into_boxed_dyn_error())
+        })?;
+        let ticks = Arc::new(AtomicU64::new(0));
+        let ticker = Ticker::start(wasm.clone(), Arc::clone(&ticks))?;
+        let in_flight = Semaphore::new(Bounds::IN_FLIGHT as usize);
+        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight, ticker })))
+    }
+
+    pub(super) fn wasm(&self) -> &wasmtime::Engine {
+        &self.0.wasm
+    }
+
+    /// Ticks since the engine started.
+    pub(super) fn ticks(&self) -> u64 {
+        self.0.ticks.load(Ordering::Relaxed)
+    }
+
+    /// A place among the decisions under way, if one is free.
+    pub(super) fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.in_flight.try_acquire().ok()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("ticks", &self.ticks()).field("ticker", &self.0.ticker).finish()
+    }
+}
+
+/// What a policy may use of WebAssembly, written down: a new major release of the engine switches new proposals on by itself.
+fn features() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::SIMD
+        | WasmFeatures::FLOATS
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::COMPONENT_MODEL
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all() - features(), false)
+        .wasm_features(features(), true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(Bounds::STACK_BYTES)
+        .async_stack_size(2 * Bounds::STACK_BYTES)
+        .compiler_inlining(Inlining::Yes)
+        .cranelift_nan_canonicalization(true)
+        .memory_init_cow(true);
+    config
+}
+
+fn pooled() -> Config {
+    let instances = Bounds::IN_FLIGHT;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * 4)
+        .total_memories(instances)
+        .total_tables(instances * 2)
+        .total_stacks(instances)
+        .max_core_instances_per_component(Bounds::CORE_INSTANCES as u32)
+        .max_memories_per_component(Bounds::MEMORIES as u32)
+        .max_tables_per_component(Bounds::TABLES as u32)
+        .table_elements(Bounds::default().table_elements)
+        .max_memory_size(Bounds::default().memory_bytes)
+        .linear_memory_keep_resident(128 * 1024)
+        .max_unused_warm_slots(64);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// The thread that moves the engine's epoch, so that a guest's time ends even in an endless loop.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine, ticks: Arc<AtomicU64>) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let run = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                thread::sleep(TICK);
+                ticks.fetch_add(1, Ordering::Relaxed);
+                engine.increment_epoch();
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("tollgate-ticker".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::new(ErrorKind::System, "failed to start the ticker thread").because(error))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It cannot have panicked; and if it had, there would be nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticker")
+    }
+}

@@ -1,0 +1,354 @@
+//! The host's side of the contract: what happens when a guest charges or logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{ResourceLimiter, StoreContextMut};
+
+use super::contract::{self, COUNTERS, LOG, Level, VERSION};
+use super::engine::Engine;
+use super::guest_time::GuestTime;
+use super::{Bounds, PolicyFault};
+use crate::counter::{Algorithm, Mode};
+use crate::model::{Charge, Charged, Fault, FaultKind, KeySpace, Limit, PolicyFaultKind, Quota};
+use crate::store::{Outcomes, Store};
+use crate::time::{Clock, Timestamp};
+
+/// One linker for stores that answer at once, so that guests run as plain calls, and one for those that must be waited for.
+pub(super) struct Linkers {
+    pub(super) plain: Linker<Call>,
+    pub(super) waiting: Linker<Call>,
+}
+
+impl Linkers {
+    pub(super) fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut linkers = Self { plain: Linker::new(engine.wasm()), waiting: Linker::new(engine.wasm()) };
+        let counters = format!("{COUNTERS}@{VERSION}");
+        linkers.plain.instance(&counters)?.func_wrap("charge-all", charge_at_once)?;
+        linkers
+            .waiting
+            .instance(&counters)?
+            .func_wrap_async("charge-all", |store, (charges,)| Box::new(charge_waiting(store, charges)))?;
+        for linker in [&mut linkers.plain, &mut linkers.waiting] {
+            linker.instance(&format!("{LOG}@{VERSION}"))?.func_wrap("write", write_log)?;
+        }
+        Ok(linkers)
+    }
+}
+
+/// What the host remembers of the decision that an instance is making.
+pub(super) struct Call {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    bounds: Bounds,
+    policy: Arc<str>,
+    pub(super) memory: Memory,
+    pub(super) time: GuestTime,
+    keys: KeySpace,
+    started: Timestamp,
+    deadline: Duration,
+    may_charge: bool,
+    calls: u32,
+    log_lines: u32,
+    /// The charges that were made, in order.
+    pub(super) charged: Vec<Charged>,
+    /// The store's fault, if it had one.
+    pub(super) fault: Option<Fault>,
+}
+
+/// What one decision begins with.
+pub(super) struct Opening {
+    pub(super) keys: KeySpace,
+    pub(super) started: Timestamp,
+    pub(super) deadline: Duration,
+}
+
+impl Call {
+    pub(super) fn new(
+        engine: &Engine,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        bounds: Bounds,
+        policy: Arc<str>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            bounds,
+            policy,
+            memory: Memory::new(bounds),
+            time: GuestTime::new(engine.clone(), bounds.time),
+            keys: KeySpace::new("", "", ""),
+            started: Timestamp::default(),
+            deadline: Duration::ZERO,
+            may_charge: false,
+            calls: 0,
+            log_lines: 0,
+            charged: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// Begins a call that may not charge: `describe` or `configure`. Answers its time in ticks.
+    pub(super) fn open_setup(&mut self, patience: Duration) -> u64 {
+        self.may_charge = false;
+        self.open(patience)
+    }
+
+    /// Begins a decision. Answers its time in ticks.
+    pub(super) fn open_decision(&mut self, opening: Opening) -> u64 {
+        self.keys = opening.keys;
+        self.started = opening.started;
+        self.deadline = opening.deadline;
+        self.may_charge = true;
+        self.open(opening.deadline)
+    }
+
+    fn open(&mut self, patience: Duration) -> u64 {
+        self.calls = 0;
+        self.log_lines = 0;
+        self.charged.clear();
+        self.fault = None;
+        self.time.open(patience)
+    }
+
+    /// Checks what the guest asks for against its budgets, and turns it into charges on keys of its tenant.
+    fn charges(&mut self, asked: Vec<contract::Charge>) -> Result<Vec<Charge>, Fault> {
+        self.calls += 1;
+        if !self.may_charge {
+            return Err(Fault::new(FaultKind::Denied, "a policy may charge only while it decides"));
+        }
+        if self.calls > self.bounds.calls {
+            return Err(over_budget(format!("more than {} calls to charge-all in one decision", self.bounds.calls)));
+        }
+        let charges = self.charged.len() + asked.len();
+        if charges > self.bounds.charges as usize {
+            return Err(over_budget(format!("{charges} charges in one decision; at most {}", self.bounds.charges)));
+        }
+        asked.into_iter().map(|charge| checked(charge, &self.keys)).collect()
+    }
+
+    /// How long the store may still take.
+    fn patience(&self) -> Duration {
+        // The first charge follows at once, so the clock need not be read again for it.
+        let spent = if self.calls > 1 { self.clock.now().since(self.started) } else { Duration::ZERO };
+        self.deadline.saturating_sub(spent)
+    }
+
+    /// Keeps what came of the charges for the decision, and tells the guest.
+    fn settle(
+        &mut self,
+        charges: Result<Vec<Charge>, Fault>,
+        outcomes: Outcomes,
+    ) -> Result<Vec<contract::Outcome>, contract::Fault> {
+        match (charges, outcomes) {
+            (Ok(charges), Ok(outcomes)) => {
+                let told = outcomes.iter().map(contract::Outcome::from).collect();
+                let kept = charges.into_iter().zip(outcomes);
+                self.charged.extend(kept.map(|(Charge { limit, cost, mode, .. }, outcome)| Charged {
+                    limit,
+                    cost,
+                    mode,
+                    outcome,
+                }));
+                Ok(told)
+            }
+            (Err(fault), _) | (_, Err(fault)) => {
+                let told = tell(&fault);
+                self.fault = Some(fault);
+                Err(told)
+            }
+        }
+    }
+}
+
+type Told = (Result<Vec<contract::Outcome>, contract::Fault>,);
+
+fn charge_at_once(
+    mut context: StoreContextMut<'_, Call>,
+    (asked,): (Vec<contract::Charge>,),
+) -> wasmtime::Result<Told> {
+    let call = context.data_mut();
+    let charges = call.charges(asked);
+    let outcomes = match charges.as_deref() {
+        Err(_) => Ok(Vec::new()),
+        Ok(charges) => match call.store.charge(charges, call.patience()) {
+            crate::store::Reply::Ready(outcomes) => outcomes,
+            crate::store::Reply::Pending(_) => {
+                Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once"))
+            }
+        },
+    };
+    Ok((call.settle(charges, outcomes),))
+}
+
+async fn charge_waiting(
+    mut context: StoreContextMut<'_, Call>,
+    asked: Vec<contract::Charge>,
+) -> wasmtime::Result<Told> {
+    let call = context.data_mut();
+    let charges = call.charges(asked);
+    let ticks_left = call.time.pause();
+    let outcomes = match charges.as_deref() {
+        Err(_) => Ok(Vec::new()),
+        Ok(charges) => {
+            let store = Arc::clone(&call.store);
+            store.charge(charges, call.patience()).outcomes().await
+        }
+    };
+    // The wait was the store's, not the guest's: it goes on with the time it had left.
+    call.time.resume(ticks_left);
+    let told = call.settle(charges, outcomes);
+    context.set_epoch_deadline(ticks_left);
+    Ok((told,))
+}
+
+/// The charge as a store takes it, or why it makes no sense.
+fn checked(charge: contract::Charge, keys: &KeySpace) -> Result<Charge, Fault> {
+    let contract::Charge { limit, key, cost, mode, hold_ms } = charge;
+    if hold_ms.is_some() {
+        return Err(invalid("hold-ms: this host takes no reservations".to_owned()));
+    }
+    let quota = Quota { max: limit.max, window: Duration::from_millis(limit.window_ms), burst: limit.burst };
+    let limit = Limit::new(limit.id, algorithm(limit.algorithm)?, quota).map_err(|error| invalid(error.to_string()))?;
+    if key.len() > KeySpace::MAX_SUFFIX_BYTES {
+        return Err(invalid(format!("key: {} bytes; at most {}", key.len(), KeySpace::MAX_SUFFIX_BYTES)));
+    }
+    if key.contains(char::is_control) {
+        return Err(invalid("key: holds a control character".to_owned()));
+    }
+    Ok(Charge { key: keys.key(&limit, &key), limit, cost, mode: charge_mode(mode)? })
+}
+
+fn algorithm(algorithm: contract::Algorithm) -> Result<Algorithm, Fault> {
+    match algorithm {
+        contract::Algorithm::FixedWindow => Ok(Algorithm::FixedWindow),
+        contract::Algorithm::SlidingWindow => Ok(Algorithm::SlidingWindow),
+        contract::Algorithm::TokenBucket => Ok(Algorithm::TokenBucket),
+        contract::Algorithm::Concurrency => Err(unknown("algorithm", "concurrency")),
+        contract::Algorithm::Calendar(period) => Err(unknown("algorithm", &format!("calendar({period})"))),
+        contract::Algorithm::Other(name) => Err(unknown("algorithm", &name)),
+    }
+}
+
+fn charge_mode(mode: contract::Mode) -> Result<Mode, Fault> {
+    match mode {
+        contract::Mode::Enforce => Ok(Mode::Enforce),
+        contract::Mode::Shadow => Ok(Mode::Shadow),
+        contract::Mode::Peek => Ok(Mode::Peek),
+        contract::Mode::Other(name) => Err(unknown("mode", &name)),
+    }
+}
+
+fn unknown(field: &str, name: &str) -> Fault {
+    let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    invalid(format!("{field}: this host does not know `{name}`"))
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::new(FaultKind::Invalid, message)
+}
+
+fn over_budget(message: String) -> Fault {
+    Fault::new(FaultKind::OverBudget, message)
+}
+
+fn tell(fault: &Fault) -> contract::Fault {
+    match fault.kind {
+        FaultKind::Timeout => contract::Fault::Timeout,
+        FaultKind::Invalid => contract::Fault::Invalid(fault.message.clone()),
+        FaultKind::OverBudget => contract::Fault::OverBudget(fault.message.clone()),
+        FaultKind::Denied => contract::Fault::Denied("the store or the host does not allow it".to_owned()),
+        FaultKind::Unavailable | FaultKind::Refused | FaultKind::Poisoned => contract::Fault::Unavailable,
+    }
+}
+
+fn write_log(mut context: StoreContextMut<'_, Call>, (level, message): (Level, String)) -> wasmtime::Result<()> {
+    let call = context.data_mut();
+    call.log_lines += 1;
+    if call.log_lines > call.bounds.log_lines {
+        return Ok(());
+    }
+    let line: String =
+        message.get(..message.floor_char_boundary(Bounds::LOG_LINE_BYTES)).unwrap_or("").escape_debug().collect();
+    let policy = &*call.policy;
+    match level {
+        Level::Debug => tracing::debug!(target: "tollgate::guest", policy, "{line}"),
+        Level::Info => tracing::info!(target: "tollgate::guest", policy, "{line}"),
+        Level::Warn => tracing::warn!(target: "tollgate::guest", policy, "{line}"),
+        Level::Error => tracing::error!(target: "tollgate::guest", policy, "{line}"),
+    }
+    Ok(())
+}
+
+/// What an instance holds of the machine's memory.
+pub(super) struct Memory {
+    bytes: usize,
+    elements: usize,
+    refused: bool,
+    bounds: Bounds,
+}
+
+impl Memory {
+    fn new(bounds: Bounds) -> Self {
+        Self { bytes: 0, elements: 0, refused: false, bounds }
+    }
+
+    /// Linear memory in use, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the guest ever asked for more than it may have.
+    pub(super) fn refused(&self) -> bool {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        if bytes > self.bounds.memory_bytes {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        if elements > self.bounds.table_elements {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        Bounds::CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        Bounds::TABLES
+    }
+
+    fn memories(&self) -> usize {
+        Bounds::MEMORIES
+    }
+}
+
+impl Call {
+    /// What to say of a decision in which the guest could not charge for its own fault.
+    pub(super) fn budget_fault(&self) -> Option<PolicyFault> {
+        let fault = self.fault.as_ref()?;
+        let kind = match fault.kind {
+            FaultKind::OverBudget => PolicyFaultKind::Budget,
+            FaultKind::Invalid => PolicyFaultKind::Nonsense,
+            _ => return None,
+        };
+        Some(PolicyFault { kind, message: fault.message.clone() })
+    }
+}

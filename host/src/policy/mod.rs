@@ -1,0 +1,265 @@
+//! Policies: compiled guests that decide, within bounds.
+//!
+//! A [`Component`] is code, checked and compiled once. With a configuration, a store and a clock it becomes a [`Policy`], which
+//! decides. Instances are reused while they behave; one that trapped is thrown away with all its memory.
+
+mod bounds;
+#[cfg(feature = "server")]
+pub mod build;
+mod built_in;
+mod contract;
+mod engine;
+mod guest_time;
+mod imports;
+mod instance;
+mod load;
+mod warm;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bounds::Bounds;
+pub use built_in::built_in;
+pub use engine::Engine;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Charged, Fault, KeySpace, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
+use crate::store::{Memory, Store};
+use crate::time::{Clock, SystemClock, Timestamp};
+use instance::{Blueprint, Instance, StartError};
+use load::Loaded;
+pub(crate) use load::digest;
+use warm::Warm;
+
+/// A component that fits the contract, compiled.
+///
+/// # Example
+///
+/// ```
+/// # async fn example() -> tollgate::Result<()> {
+/// use tollgate::policy::{Component, Engine};
+///
+/// let engine = Engine::new()?;
+/// let refused = Component::load(&engine, "mine", b"not wasm".to_vec()).await.unwrap_err();
+/// assert!(refused.to_string().contains("it is not WebAssembly"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Component {
+    engine: Engine,
+    loaded: Loaded,
+    id: Arc<PolicyId>,
+    schema: Arc<str>,
+}
+
+impl Component {
+    /// Checks and compiles `bytes` on a thread for blocking work, and asks the component what it is. `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Policy`] if the bytes are no component, are too many, import anything but the contract (every such
+    /// import is listed with the reason), lack an export, or describe themselves wrongly.
+    pub async fn load(engine: &Engine, name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self> {
+        let (bytes, called, compiler) = (bytes.into(), name.to_owned(), engine.clone());
+        let compiled = tokio::task::spawn_blocking(move || load::load(&compiler, &called, &bytes)).await;
+        let loaded = compiled.map_err(|error| {
+            Error::new(ErrorKind::System, format!("failed to load policy `{name}`: its compilation was cut short"))
+                .because(error)
+        })??;
+        let description = describe(engine, &loaded).await.map_err(|fault| {
+            Error::new(
+                ErrorKind::Policy,
+                format!("failed to load policy `{name}`: it could not describe itself: {fault}"),
+            )
+        })?;
+        if !is_name(&description.name) || description.version.len() > Bounds::ATTRIBUTE_BYTES {
+            let problem = "it describes itself wrongly: its name must be 1 to 64 of A-Z a-z 0-9 . _ -, its version at most 256 bytes";
+            return Err(Error::new(ErrorKind::Policy, format!("failed to load policy `{name}`: {problem}")));
+        }
+        let id = PolicyId { name: description.name, version: description.version, digest: loaded.digest.to_string() };
+        Ok(Self { engine: engine.clone(), loaded, id: Arc::new(id), schema: description.configuration_schema.into() })
+    }
+
+    /// The name and version it gives itself, and the digest of its bytes.
+    #[must_use]
+    pub fn id(&self) -> &Arc<PolicyId> {
+        &self.id
+    }
+
+    /// The JSON Schema of its configuration; empty if it gives none.
+    #[must_use]
+    pub fn configuration_schema(&self) -> &str {
+        &self.schema
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+async fn describe(engine: &Engine, loaded: &Loaded) -> Result<contract::Description, PolicyFault> {
+    instance::describe(&blueprint(engine, loaded, "describe".into(), "".into(), Setting::in_memory()), SETUP_PATIENCE)
+        .await
+}
+
+fn blueprint(engine: &Engine, loaded: &Loaded, name: Arc<str>, configuration: Arc<str>, setting: Setting) -> Blueprint {
+    let waits = !setting.store.is_local();
+    Blueprint {
+        engine: engine.clone(),
+        component: if waits { loaded.waiting.clone() } else { loaded.plain.clone() },
+        exports: loaded.exports.clone(),
+        waits,
+        store: setting.store,
+        clock: setting.clock,
+        bounds: setting.bounds,
+        name,
+        configuration,
+    }
+}
+
+/// How long a busy machine may keep a guest waiting while nobody waits for its decision.
+const SETUP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a policy works with.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Where its counters live.
+    pub store: Arc<dyn Store>,
+    /// What tells the time to it.
+    pub clock: Arc<dyn Clock>,
+    /// What it may spend.
+    pub bounds: Bounds,
+}
+
+impl Setting {
+    /// Counters in memory, the machine's clock, the default bounds: for trying a policy out.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let clock = Arc::new(SystemClock::new());
+        Self { store: Arc::new(Memory::new(Arc::clone(&clock))), clock, bounds: Bounds::default() }
+    }
+}
+
+/// A component with its configuration: what decides.
+pub struct Policy {
+    blueprint: Blueprint,
+    id: Arc<PolicyId>,
+    warm: Warm,
+}
+
+/// What a policy is asked.
+pub(crate) struct Subject<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) prefix: &'a str,
+    pub(crate) space: &'a str,
+    pub(crate) now: Timestamp,
+    pub(crate) deadline: Duration,
+}
+
+impl Subject<'_> {
+    fn keys(&self) -> KeySpace {
+        KeySpace::new(self.prefix, self.request.tenant(), self.space)
+    }
+}
+
+/// What a policy decided.
+pub(crate) struct Ruling {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: String,
+    pub(crate) attributes: Vec<(String, String)>,
+}
+
+/// What a policy answered.
+pub(crate) struct Answer {
+    /// What it decided, or its error.
+    pub(crate) ruling: std::result::Result<Ruling, PolicyFault>,
+    /// Every charge that was made, in order.
+    pub(crate) charged: Vec<Charged>,
+    /// What the policy did wrong when it charged.
+    pub(crate) misuse: Option<PolicyFault>,
+    /// Why it could not charge.
+    pub(crate) store_fault: Option<Fault>,
+}
+
+/// Why a policy did not decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyFault {
+    pub(crate) kind: PolicyFaultKind,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.message)
+    }
+}
+
+impl Policy {
+    /// The component with `configuration`, a JSON text. One instance is started, so a configuration that is refused is refused here.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Policy`] if the component cannot be started within its bounds, or refuses the configuration; the text
+    /// lists every problem it names.
+    pub async fn new(component: &Component, configuration: &str, setting: Setting) -> Result<Self> {
+        let name: Arc<str> = component.id.name.as_str().into();
+        let blueprint =
+            blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
+        let warm = Warm::new();
+        match Instance::start(&blueprint, SETUP_PATIENCE).await {
+            Ok(instance) => warm.keep(instance),
+            Err(StartError::Fault(fault)) => {
+                return Err(Error::new(ErrorKind::Policy, format!("failed to start policy `{name}`: {fault}")));
+            }
+            Err(StartError::Configuration(problems)) => {
+                let problems = problems.join("; ");
+                return Err(Error::new(ErrorKind::Policy, format!("failed to configure policy `{name}`: {problems}")));
+            }
+        }
+        Ok(Self { blueprint, id: Arc::clone(&component.id), warm })
+    }
+
+    /// The name and version it gives itself, and the digest of its component.
+    #[must_use]
+    pub fn id(&self) -> &Arc<PolicyId> {
+        &self.id
+    }
+
+    /// Asks a warm instance, or a new one if all are busy.
+    pub(crate) async fn decide(&self, subject: &Subject<'_>) -> std::result::Result<Answer, PolicyFault> {
+        let Some(_place) = self.blueprint.engine.enter() else {
+            let message = format!("{} decisions are under way", Bounds::IN_FLIGHT);
+            return Err(PolicyFault { kind: PolicyFaultKind::Overload, message });
+        };
+        let mut instance = match self.warm.take() {
+            Some(instance) => instance,
+            None => self.start(subject.deadline).await?,
+        };
+        // An error drops the instance: after a trap it cannot be entered again.
+        let answer = instance.decide(subject).await?;
+        if instance.is_fresh(&self.blueprint.bounds) {
+            self.warm.keep(instance);
+        }
+        Ok(answer)
+    }
+
+    async fn start(&self, patience: Duration) -> std::result::Result<Instance, PolicyFault> {
+        Instance::start(&self.blueprint, patience).await.map_err(|error| match error {
+            StartError::Fault(fault) => fault,
+            // It took this configuration before: a policy that changes its mind is broken.
+            StartError::Configuration(problems) => {
+                PolicyFault { kind: PolicyFaultKind::Error, message: problems.join("; ") }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("id", &self.id).field("warm", &self.warm.len()).finish_non_exhaustive()
+    }
+}
