@@ -1,1 +1,16 @@
-//! Kit.
+//! What the whole-product tests share.
+
+mod redis;
+mod server;
+
+pub use redis::{RedisServer, Setting};
+pub use server::{Server, command, program};
+
+/// A port of the loopback where nothing listens.
+///
+/// # Errors
+///
+/// Fails if no port is free.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,144 @@
+//! The table of ARCHITECTURE.md is the law: a module imports only lower floors, and a crate is used only where the table puts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where each module stands, and which crates belong to it.
+struct House {
+    floors: BTreeMap<String, usize>,
+    crates: BTreeMap<String, String>,
+}
+
+/// Crates that any floor but the lowest may use.
+const COMMON: [&str; 6] = ["serde", "serde_json", "sha2", "arc_swap", "tokio", "tracing"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn house() -> House {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = page.split("<!-- floors -->").nth(1).unwrap().split("<!-- /floors -->").next().unwrap();
+    let mut house = House { floors: BTreeMap::new(), crates: BTreeMap::new() };
+    for row in table.lines().filter(|row| row.starts_with("| ") && !row.starts_with("| floor")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let floor = cells[1].parse().unwrap();
+        let modules: Vec<String> = names(cells[2]).collect();
+        for foreign in names(cells[4]) {
+            house.crates.insert(foreign, modules[0].clone());
+        }
+        house.floors.extend(modules.into_iter().map(|module| (module, floor)));
+    }
+    house
+}
+
+fn names(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+/// Every source file of the host, with the module it belongs to.
+fn sources() -> Vec<(String, PathBuf)> {
+    let host = root().join("host/src").canonicalize().unwrap();
+    let mut files = Vec::new();
+    let mut folders = vec![host.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let inside = path.strip_prefix(&host).unwrap();
+                let module = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+                files.push((module.trim_end_matches(".rs").to_owned(), path));
+            }
+        }
+    }
+    files.retain(|(module, _)| module != "lib");
+    files
+}
+
+/// The code without its comments and its tests, which may reach anywhere.
+fn code(path: &Path) -> String {
+    if path.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name)) {
+        return String::new();
+    }
+    let text = fs::read_to_string(path).unwrap();
+    let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    product.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The first path segment after each `prefix` in the code.
+fn named<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    code.match_indices(prefix).filter_map(move |(at, _)| {
+        let before = code[..at].chars().next_back();
+        let rest = &code[at + prefix.len()..];
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let whole = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        (whole && end > 0).then(|| &rest[..end])
+    })
+}
+
+#[test]
+fn a_module_imports_only_lower_floors() {
+    let house = house();
+    let mut climbs = Vec::new();
+    for (module, path) in sources() {
+        let floor =
+            *house.floors.get(&module).unwrap_or_else(|| panic!("`{module}` is not in the table of ARCHITECTURE.md"));
+        let code = code(&path);
+        for imported in named(&code, "crate::").filter(|imported| *imported != module) {
+            match house.floors.get(imported) {
+                Some(other) if *other < floor => (),
+                _ => climbs.push(format!("{}: floor {floor} imports `{imported}`", path.display())),
+            }
+        }
+    }
+    assert!(climbs.is_empty(), "imports that climb (see the table of ARCHITECTURE.md):\n{}", climbs.join("\n"));
+}
+
+#[test]
+fn a_crate_is_used_only_on_its_floor() {
+    let house = house();
+    let mut strays = Vec::new();
+    for (module, path) in sources() {
+        let code = code(&path);
+        for (foreign, owner) in house.crates.iter().filter(|(_, owner)| **owner != module) {
+            if code.contains(&format!("{foreign}::"))
+                && !code.contains(&format!("mod {foreign};"))
+                && !code.contains(&format!("super::{foreign}"))
+            {
+                strays.push(format!("{}: `{foreign}` belongs to `{owner}`", path.display()));
+            }
+        }
+        for common in COMMON.iter().filter(|_| house.floors[&module] == 0) {
+            if code.contains(&format!("{common}::")) {
+                strays.push(format!("{}: floor 0 uses `{common}`", path.display()));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "crates on the wrong floor (see the table of ARCHITECTURE.md):\n{}", strays.join("\n"));
+}
+
+#[test]
+fn only_the_lowest_floors_are_pure() {
+    for (module, path) in sources() {
+        let code = code(&path);
+        if house().floors[&module] < 3 {
+            for impure in ["async fn", ".await", "std::fs", "std::net::Tcp", "tokio::"] {
+                assert!(!code.contains(impure), "{}: `{impure}` on a pure floor", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_counter_arithmetic_imports_nothing_of_the_crate() {
+    for (module, path) in sources().iter().filter(|(module, _)| module == "counter") {
+        assert!(
+            !code(path).contains("crate::"),
+            "{}: `{module}` is shared with the SDK and must stand alone",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole product, tested from outside.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic fails the test, and says where")]
+#![expect(clippy::disallowed_methods, reason = "a test of the real product watches the real clock")]
+
+mod counter;
+mod floors;
+mod prebuilt;
+mod server;
+mod store;

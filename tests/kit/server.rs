@@ -1,0 +1,144 @@
+//! The program under test, started as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// A running `tollgate serve` on a port of its own; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// `http://` and its address.
+    pub url: String,
+    output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// The program, as the workspace's build left it.
+///
+/// # Errors
+///
+/// Fails if it is missing or older than the host's sources, with the command that builds it.
+pub fn program() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
+    let program = folder.join("tollgate");
+    let way_out = "run `cargo build --workspace --all-targets` first, as ./check does";
+    let built = program
+        .metadata()
+        .and_then(|found| found.modified())
+        .with_context(|| format!("no {}: {way_out}", program.display()))?;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir()? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                ensure!(
+                    entry.metadata()?.modified()? <= built,
+                    "{} is newer than the program: {way_out}",
+                    entry.path().display()
+                );
+            }
+        }
+    }
+    Ok(program)
+}
+
+/// A command that runs the program with nothing of this process's environment but what `variables` gives.
+///
+/// # Errors
+///
+/// As [`program`].
+pub fn command<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Command> {
+    let mut command = Command::new(program()?);
+    command.env_clear().envs(variables);
+    Ok(command)
+}
+
+impl Server {
+    /// Starts it with these environment variables and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what it printed if it ends instead.
+    pub fn start<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let mut command = command([("TOLLGATE_LISTEN", "127.0.0.1:0")])?;
+        command.envs(variables).arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let output = Arc::new(Mutex::new(String::new()));
+        let stdout = child.stdout.take().context("its standard output is a pipe")?;
+        let stderr = child.stderr.take().context("its standard error is a pipe")?;
+        let mut lines = BufReader::new(stdout);
+        let mut readers = vec![keep_reading(stderr, &output)];
+        let mut first = String::new();
+        lines.read_line(&mut first)?;
+        append(&output, &first);
+        let Some(url) = first.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned) else {
+            let status = child.wait()?;
+            readers.into_iter().for_each(|reader| drop(reader.join()));
+            bail!("tollgate serve ended with {status}:\n{}", text(&output));
+        };
+        readers.push(keep_reading(lines, &output));
+        Ok(Self { child, url, output, readers })
+    }
+
+    /// Everything that it has printed so far, log lines included.
+    #[must_use]
+    pub fn output(&self) -> String {
+        text(&self.output)
+    }
+
+    /// Sends it `signal`, such as `TERM`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the process cannot be signalled.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "failed to send {signal}");
+        Ok(())
+    }
+
+    /// Waits for it to end, and answers how it did and everything it printed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the process cannot be waited for.
+    pub fn wait(mut self) -> Result<(ExitStatus, String)> {
+        let status = self.child.wait()?;
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        Ok((status, self.output()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keep_reading(from: impl Read + Send + 'static, output: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(std::result::Result::ok) {
+            append(&output, &line);
+            append(&output, "\n");
+        }
+    })
+}
+
+fn append(output: &Mutex<String>, more: &str) {
+    output.lock().unwrap_or_else(PoisonError::into_inner).push_str(more);
+}
+
+fn text(output: &Mutex<String>) -> String {
+    output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
