@@ -45,8 +45,8 @@ impl Timestamp {
 }
 
 /// Whole microseconds of a duration; [`u64::MAX`] if it is longer than that can say.
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+pub(crate) const fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }
 
 /// Tells the time.

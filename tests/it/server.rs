@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tollgate_tests::{RedisServer, Server, command, free_port};
+use tollgate_tests::{RedisServer, Server, Setting, command, free_port};
 
 struct Reply {
     status: StatusCode,
@@ -409,5 +409,26 @@ async fn the_classes_of_routes_follow_the_environment() -> Result<()> {
     }
     assert_eq!(ask("/api/auth/login").await?.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(remaining(&ask("/api/products").await?, "general"), 119);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_files_of_deploy_give_a_redis_that_serves() -> Result<()> {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").canonicalize()?;
+    let setting = Setting {
+        config: Some(deploy.join("redis.conf")),
+        users: Some(deploy.join("users.acl")),
+        ..Setting::default()
+    };
+    let redis = RedisServer::start_with(setting)?;
+    let url = format!("redis://tollgate@127.0.0.1:{}", redis.port());
+    let server = Server::start([("REDIS_URL", url.as_str()), ("REDIS_PASSWORD", "change-this-password")])?;
+    let client = Client::new();
+    for left in [9, 8] {
+        let reply = check(&client, &server, &json!({ "api_key": "demo-free" })).await?;
+        assert_eq!(reply.body["source"], "policy", "{}", reply.body);
+        assert_eq!(remaining(&reply, "second"), left);
+    }
+    assert!(server.output().contains("in Redis"), "{}", server.output());
     Ok(())
 }

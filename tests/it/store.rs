@@ -144,7 +144,7 @@ async fn a_server_that_comes_back_is_found_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_server_that_let_us_out_and_in_again_is_found_again() -> Result<()> {
-    let [ours, theirs] = ["ours", "theirs"].map(|password| Setting { password: Some(password.to_owned()) });
+    let [ours, theirs] = ["ours", "theirs"].map(Setting::password);
     let mut server = RedisServer::start_with(ours.clone())?;
     let store = connect(&server).await?;
     let charge = charge("out:a", &limit(Algorithm::FixedWindow, 1_000, YEAR));

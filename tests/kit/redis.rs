@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,18 @@ pub struct RedisServer {
 pub struct Setting {
     /// The password of the default user, if it has one.
     pub password: Option<String>,
+    /// A configuration file; the port, the address and the persistence of a test win over it.
+    pub config: Option<PathBuf>,
+    /// A file of users.
+    pub users: Option<PathBuf>,
+}
+
+impl Setting {
+    /// A server with a password.
+    #[must_use]
+    pub fn password(password: &str) -> Self {
+        Self { password: Some(password.to_owned()), ..Self::default() }
+    }
 }
 
 impl RedisServer {
@@ -131,7 +144,7 @@ impl RedisServer {
     ///
     /// Fails if the port was taken meanwhile.
     pub fn restart(&mut self) -> Result<()> {
-        self.restart_with(Setting { password: self.password.clone() })
+        self.restart_with(Setting { password: self.password.clone(), ..Setting::default() })
     }
 
     /// Starts it again after a [`kill`](Self::kill), on the same port, empty and with another setting.
@@ -161,6 +174,10 @@ impl Drop for RedisServer {
 /// Starts a server and waits until it is ready; none if it ended before.
 fn spawn(port: u16, setting: &Setting, directory: &tempfile::TempDir) -> Result<Option<Child>> {
     let mut command = Command::new("redis-server");
+    command.args(&setting.config);
+    if let Some(users) = &setting.users {
+        command.arg("--aclfile").arg(users);
+    }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command.arg("--dir").arg(directory.path());
     if let Some(password) = &setting.password {

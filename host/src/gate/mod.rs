@@ -180,6 +180,12 @@ impl Tollgate {
         self.0.roster.load().tier_of(request).is_some()
     }
 
+    /// Whether the counters live in a store that other processes share.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.0.store.is_local()
+    }
+
     /// How long the store takes to answer, asked without taking anything.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ impl From<&counter::Outcome> for Outcome {
 
 /// Rounded up, so that a caller who waits this long has waited long enough.
 fn millis_up(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_nanos().div_ceil(1_000_000)))
 }
 
 #[derive(ComponentType, Lower)]

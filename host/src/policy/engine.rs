@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{Config, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
 
 use super::Bounds;
@@ -22,7 +21,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     wasm: wasmtime::Engine,
     ticks: Arc<AtomicU64>,
-    in_flight: Semaphore,
+    in_flight: AtomicU32,
     ticker: Ticker,
 }
 
@@ -42,8 +41,7 @@ impl Engine {
         })?;
         let ticks = Arc::new(AtomicU64::new(0));
         let ticker = Ticker::start(wasm.clone(), Arc::clone(&ticks))?;
-        let in_flight = Semaphore::new(Bounds::IN_FLIGHT as usize);
-        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight, ticker })))
+        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight: AtomicU32::new(0), ticker })))
     }
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
@@ -56,8 +54,19 @@ impl Engine {
     }
 
     /// A place among the decisions under way, if one is free.
-    pub(super) fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.in_flight.try_acquire().ok()
+    pub(super) fn enter(&self) -> Option<Place<'_>> {
+        let place = Place(&self.0.in_flight);
+        // A place that is one too many is given back when it is dropped here.
+        (self.0.in_flight.fetch_add(1, Ordering::Relaxed) < Bounds::IN_FLIGHT).then_some(place)
+    }
+}
+
+/// A place among the decisions under way, given back when dropped.
+pub(super) struct Place<'a>(&'a AtomicU32);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

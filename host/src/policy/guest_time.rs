@@ -16,6 +16,7 @@ use super::engine::{Engine, TICK};
 pub(super) struct GuestTime {
     engine: Engine,
     budget: Duration,
+    budget_ticks: u64,
     ends_at_tick: u64,
     last_tick: u64,
     overtime_since: Option<Duration>,
@@ -23,14 +24,14 @@ pub(super) struct GuestTime {
 
 impl GuestTime {
     pub(super) fn new(engine: Engine, budget: Duration) -> Self {
-        Self { engine, budget, ends_at_tick: 0, last_tick: 0, overtime_since: None }
+        Self { engine, budget, budget_ticks: ticks(budget), ends_at_tick: 0, last_tick: 0, overtime_since: None }
     }
 
     /// Begins a call, which may take at most its budget more than `patience` by the clock on the wall. Answers its ticks.
     pub(super) fn open(&mut self, patience: Duration) -> u64 {
         let now = self.engine.ticks();
         // The tick under way is partly over: one more, so that a guest gets at least its time.
-        let ticks = ticks(self.budget) + 1;
+        let ticks = self.budget_ticks + 1;
         self.ends_at_tick = now + ticks;
         self.last_tick = self.ends_at_tick + self::ticks(patience);
         self.overtime_since = None;
@@ -63,8 +64,12 @@ impl GuestTime {
     }
 }
 
-fn ticks(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX)
+/// Rounded up. A tick is a millisecond.
+const fn ticks(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000)
+        .saturating_add(duration.subsec_nanos().div_ceil(TICK.subsec_nanos()) as u64)
 }
 
 /// The processor time of this thread so far.

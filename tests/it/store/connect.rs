@@ -18,7 +18,7 @@ async fn refusal(target: &RedisTarget, connect_timeout: Duration) -> String {
 
 #[tokio::test]
 async fn a_server_that_lets_nobody_in_says_why() -> Result<()> {
-    let server = RedisServer::start_with(Setting { password: Some("open sesame".to_owned()) })?;
+    let server = RedisServer::start_with(Setting::password("open sesame"))?;
     Redis::connect(&server.target(), RedisOptions::default()).await?;
     let port = server.port();
     let none = RedisTarget { password: None, ..server.target() };
@@ -78,7 +78,7 @@ async fn a_server_that_is_not_there_says_so() -> Result<()> {
 
 #[tokio::test]
 async fn nothing_shows_the_password() -> Result<()> {
-    let server = RedisServer::start_with(Setting { password: Some("open sesame".to_owned()) })?;
+    let server = RedisServer::start_with(Setting::password("open sesame"))?;
     let store = connect(&server).await.context("the password is right")?;
     assert!(!format!("{store:?}").contains("sesame"), "{store:?}");
     Ok(())
