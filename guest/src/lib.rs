@@ -65,7 +65,7 @@ pub use config::{Config, Problems};
 pub use counter::{Algorithm, Mode, Outcome, Rule};
 pub use counters::{Counters, Fault, Outcomes};
 pub use decision::{Decision, Verdict};
-pub use limit::{Charge, Limit};
+pub use limit::{Charge, Limit, MAX_CHARGES};
 pub use policy::Policy;
 pub use request::Request;
 pub use routes::{Pattern, Routes};

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::{Algorithm, Mode, Problems, Rule};
 
+/// How many charges the host takes for one decision, over all its lists.
+pub const MAX_CHARGES: usize = 8;
+
 /// A named rule: at most so much per window.
 ///
 /// Only a limit that the host can count exactly can be made, so a mistake shows when the policy is configured.

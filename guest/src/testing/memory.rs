@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Scenario;
+use super::{Scenario, whole_ms};
 use crate::counter::{Item, Outcome, State, charge_all};
 use crate::{Algorithm, Charge, Counters, Fault};
 
@@ -78,12 +78,9 @@ impl Counters for MemoryCounters {
     }
 }
 
-/// The contract says times in milliseconds, rounded up.
+/// An outcome as the host tells it to a component.
 fn to_whole_ms(outcome: Outcome) -> Outcome {
-    let whole = |duration: Duration| {
-        Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
-    };
-    Outcome { reset_after: whole(outcome.reset_after), retry_after: outcome.retry_after.map(whole), ..outcome }
+    Outcome { reset_after: whole_ms(outcome.reset_after), retry_after: outcome.retry_after.map(whole_ms), ..outcome }
 }
 
 /// Refuses the keys that the host refuses.

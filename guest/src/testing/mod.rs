@@ -29,5 +29,12 @@
 mod memory;
 mod scenario;
 
+use std::time::Duration;
+
 pub use memory::{MemoryCounters, counters};
 pub use scenario::{Answer, Expected, RetryAfter, Scenario, Step, run_folder};
+
+/// As the contract says times: in whole milliseconds, rounded up.
+fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
+}

@@ -136,7 +136,9 @@ impl Reader<'_> {
             self.problem(&place, "its name is not 1 to 64 of A-Z a-z 0-9 . _ -");
         }
         let TierSection { policy, config, on_store_fault, on_policy_fault } = section;
-        let config = self.good(&format!("{place}.config"), json(toml::Value::Table(config)), Value::Object(Map::new()));
+        let nothing = Value::Object(Map::new());
+        let config = config.map_or_else(|| Ok(nothing.clone()), json);
+        let config = self.good(&format!("{place}.config"), config, nothing);
         let policy = policy_source(policy, self.path);
         let policy = self.good(&format!("{place}.policy"), policy, PolicySource::BuiltIn(String::new()));
         self.accounts.tiers.insert(name, TierConfig { policy, config, on_store_fault, on_policy_fault });

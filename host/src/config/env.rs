@@ -86,7 +86,7 @@ pub const VARIABLES: &[Group] = &[
                 "TOLLGATE_CALLER_TOKEN",
                 "secret; in production at least 16 characters",
                 "",
-                "Who shows it may name tenant and tier directly. Without it nobody may.",
+                "Who shows it may name tenant, tier and subject directly. Without it everybody may where the program listens on a loopback address, and nobody elsewhere.",
             ),
         ],
     },

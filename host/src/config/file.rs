@@ -80,8 +80,7 @@ struct RedisSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct TierSection {
     pub(super) policy: String,
-    #[serde(default)]
-    pub(super) config: toml::Table,
+    pub(super) config: Option<toml::Value>,
     pub(super) on_store_fault: Option<OnFault>,
     pub(super) on_policy_fault: Option<OnFault>,
 }

@@ -58,7 +58,7 @@ pub struct Config {
     pub decision: DecisionConfig,
     /// Which headers an answer carries.
     pub headers: HeaderConfig,
-    /// Who may name tenant and tier directly.
+    /// Who may name tenant, tier and subject directly.
     pub callers: CallerConfig,
     /// The tiers, by name.
     pub tiers: BTreeMap<String, TierConfig>,
@@ -163,10 +163,10 @@ pub struct HeaderConfig {
     pub x_ratelimit: bool,
 }
 
-/// Who may name tenant and tier directly.
+/// Who may name tenant, tier and subject directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerConfig {
-    /// Whoever shows this token. Nobody, if there is none.
+    /// Whoever shows this token. If there is none: everybody where the program listens on a loopback address, nobody elsewhere.
     pub token: Option<Secret>,
 }
 

@@ -7,7 +7,8 @@ use super::{KeyDigest, RedisTarget, Secret};
 const SECRET_CHARS: usize = 16;
 
 /// Passwords that stand in tutorials and samples; the short ones are refused for their length.
-const KNOWN_PASSWORDS: [&str; 8] = [
+const KNOWN_PASSWORDS: [&str; 9] = [
+    "change-this-password",
     "your_redis_password",
     "your_local_password",
     "your_access_key",

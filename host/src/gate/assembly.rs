@@ -1,12 +1,13 @@
 //! Building a gate, by hand or from a configuration.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::faults::FaultLog;
-use super::roster::{Code, Roster, Setting};
+use super::roster::{Code, Roster};
 use super::{Inner, Plan, TierPlan, Tollgate};
 use crate::config::{Config, PolicySource, RedisConfig, StoreConfig, TierConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,7 +59,7 @@ impl Builder {
         self
     }
 
-    /// Gives the store this long for each decision instead of 50 ms.
+    /// Gives each decision this long instead of 50 ms: 1 ms to 60 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -100,10 +101,14 @@ impl Builder {
     /// Fails if a name, a limit or a policy is not acceptable, or if the machine cannot run policies.
     pub async fn build(self) -> Result<Tollgate> {
         check_prefix(&self.prefix)?;
+        if !DEADLINES.contains(&self.deadline) {
+            let message = format!("a deadline of {:?} is not 1 ms to 60 s", self.deadline);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         let engine = Engine::new()?;
         let clock = self.clock;
         let store = self.store.unwrap_or_else(|| Arc::new(Memory::new(Arc::clone(&clock))));
-        let roster = Roster::build(&engine, Setting { store: &store, clock: &clock }, self.plan, None).await?;
+        let roster = Roster::build(&engine, &store, self.plan, None).await?;
         Ok(Tollgate(Arc::new(Inner {
             engine,
             store,
@@ -116,6 +121,8 @@ impl Builder {
         })))
     }
 }
+
+const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 fn check_prefix(prefix: &str) -> Result<()> {
     let sound =

@@ -162,7 +162,7 @@ impl Tollgate {
     pub async fn replace(&self, plan: Plan) -> Result<u64> {
         let _one_at_a_time = self.0.replacing.lock().await;
         let active = self.0.roster.load_full();
-        let roster = Roster::build(&self.0.engine, self.setting(), plan, Some(&active)).await?;
+        let roster = Roster::build(&self.0.engine, &self.0.store, plan, Some(&active)).await?;
         let generation = roster.generation;
         self.0.roster.store(Arc::new(roster));
         Ok(generation)
@@ -180,9 +180,9 @@ impl Tollgate {
         self.0.roster.load().tier_of(request).is_some()
     }
 
-    /// Whether the counters live in a store that other processes share.
+    /// Whether the counters are shared with other processes, as they are in Redis and not in memory.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
+    pub fn has_shared_store(&self) -> bool {
         !self.0.store.is_local()
     }
 
@@ -199,10 +199,6 @@ impl Tollgate {
         let asked = self.0.clock.now();
         self.0.store.charge(&probe, self.0.deadline).outcomes().await?;
         Ok(self.0.clock.now().since(asked))
-    }
-
-    fn setting(&self) -> roster::Setting<'_> {
-        roster::Setting { store: &self.0.store, clock: &self.0.clock }
     }
 }
 

@@ -8,7 +8,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{OnFault, Request, is_name};
 use crate::policy::{self, Bounds, Component, Engine, Policy};
 use crate::store::Store;
-use crate::time::Clock;
 
 /// Where the code of a policy comes from.
 #[derive(Clone)]
@@ -81,13 +80,6 @@ impl Default for Plan {
     }
 }
 
-/// What the policies of a roster work with.
-#[derive(Clone, Copy)]
-pub(super) struct Setting<'a> {
-    pub(super) store: &'a Arc<dyn Store>,
-    pub(super) clock: &'a Arc<dyn Clock>,
-}
-
 /// The active tiers and tenants.
 #[derive(Debug)]
 pub(super) struct Roster {
@@ -114,7 +106,7 @@ impl Roster {
     /// Compiles, starts and configures everything of `plan`. Code that `active` runs already is not compiled again.
     pub(super) async fn build(
         engine: &Engine,
-        setting: Setting<'_>,
+        store: &Arc<dyn Store>,
         plan: Plan,
         active: Option<&Self>,
     ) -> Result<Self> {
@@ -122,7 +114,7 @@ impl Roster {
         let mut compiled = Compiled::of(active);
         let mut tiers = HashMap::new();
         for (name, tier) in plan.tiers {
-            let built = Tier::build(engine, setting, &name, &tier, &mut compiled).await.map_err(|error| {
+            let built = Tier::build(engine, store, &name, &tier, &mut compiled).await.map_err(|error| {
                 Error::new(error.kind(), format!("tier `{name}`: {}", error.message())).because(error)
             })?;
             tiers.insert(name.into_boxed_str(), Arc::new(built));
@@ -157,14 +149,13 @@ impl Roster {
 impl Tier {
     async fn build(
         engine: &Engine,
-        setting: Setting<'_>,
+        store: &Arc<dyn Store>,
         name: &str,
         plan: &TierPlan,
         compiled: &mut Compiled,
     ) -> Result<Self> {
         let component = compiled.component(engine, &plan.code).await?;
-        let (store, clock) = (Arc::clone(setting.store), Arc::clone(setting.clock));
-        let setting = policy::Setting { store, clock, bounds: Bounds::default() };
+        let setting = policy::Setting { store: Arc::clone(store), bounds: Bounds::default() };
         let policy = Policy::new(&component, &plan.configuration, setting).await?;
         let space = component.id().name.as_str().into();
         let (on_store_fault, on_policy_fault) = (plan.on_store_fault, plan.on_policy_fault);

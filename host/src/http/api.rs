@@ -85,18 +85,13 @@ async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body
     let attributes = asked.attributes();
     let request = asked.request(&attributes)?;
     if !front.gate.has_tier(&request) {
-        return Err(front.no_tier(request.tier(), asked.tenant()));
+        return Err(front.no_tier(request.tier()));
     }
     let decision = front.gate.decide(&request).await;
     let answer = answer(&decision, request.tenant());
     let mut response = match decision.verdict {
         Verdict::Deny => {
-            let violated: Vec<&str> = decision
-                .limits
-                .iter()
-                .filter(|charged| !charged.outcome.allowed)
-                .map(|charged| charged.limit.id())
-                .collect();
+            let violated: Vec<&str> = decision.violated().map(|charged| charged.limit.id()).collect();
             let (status, problem) = refusal(decision.source, &violated, &decision.reason);
             problem_json(status, joined(problem, answer))
         }
@@ -111,8 +106,9 @@ impl Front {
         let Some(token) = &self.caller_token else {
             return Ok(if self.trust_all { Caller::Trusted } else { Caller::Unknown });
         };
-        let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::Unknown) };
-        let given = given.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
+        let Some(given) = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) else {
+            return Ok(Caller::Unknown);
+        };
         // Digests are compared, so that the time taken tells nothing of the token.
         if Sha256::digest(given) == Sha256::digest(token.reveal()) {
             Ok(Caller::Trusted)
@@ -124,7 +120,7 @@ impl Front {
         }
     }
 
-    fn no_tier(&self, tier: Option<&str>, tenant: &str) -> Problem {
+    fn no_tier(&self, tier: Option<&str>) -> Problem {
         let tiers = self.gate.tiers().join(", ");
         match tier {
             Some(tier) => Problem::field(
@@ -133,12 +129,17 @@ impl Front {
                 &format!("`{tier}` is not known; the tiers are {tiers}"),
             ),
             None => {
-                let problem =
-                    format!("`{tenant}` has no tier; list it in the configuration or give `tier`, one of {tiers}");
+                let problem = format!("has no tier; list it in the configuration or give `tier`, one of {tiers}");
                 Problem::field(StatusCode::BAD_REQUEST, "tenant", &problem)
             }
         }
     }
+}
+
+/// The token of an `Authorization` of the scheme `Bearer`. Another scheme is somebody else's business.
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {

@@ -56,7 +56,7 @@ fn insert(fields: &mut HeaderMap, name: HeaderName, text: &str) {
 
 fn structured(decision: &Decision) -> Option<(String, String)> {
     let (mut policy, mut state) = (ListSerializer::new(), ListSerializer::new());
-    for charged in decision.limits.iter().filter(|charged| charged.mode == Mode::Enforce) {
+    for charged in tightest(&decision.limits) {
         let name = StringRef::from_str(charged.limit.id()).ok()?;
         let item = policy.bare_item(name).parameter(key("q"), integer(quota(&charged.limit)));
         if let Some(window) = window_seconds(&charged.limit) {
@@ -68,6 +68,19 @@ fn structured(decision: &Decision) -> Option<(String, String)> {
             .parameter(key("t"), integer(seconds_up(more_after(charged))));
     }
     Some((policy.finish()?, state.finish()?))
+}
+
+/// The enforced limits; of several counters of one limit the one with the least left, since an item has the limit's name.
+fn tightest(limits: &[Charged]) -> Vec<&Charged> {
+    let mut tightest: Vec<&Charged> = Vec::with_capacity(limits.len());
+    for charged in limits.iter().filter(|charged| charged.mode == Mode::Enforce) {
+        match tightest.iter_mut().find(|other| other.limit.id() == charged.limit.id()) {
+            Some(other) if charged.outcome.remaining < other.outcome.remaining => *other = charged,
+            Some(_) => (),
+            None => tightest.push(charged),
+        }
+    }
+    tightest
 }
 
 fn key(name: &'static str) -> &'static KeyRef {
@@ -107,7 +120,8 @@ fn more_after(charged: &Charged) -> Duration {
             let token_us = charged.limit.window().as_micros().div_ceil(u128::from(charged.limit.max()));
             outcome.reset_after.min(Duration::from_micros(u64::try_from(token_us).unwrap_or(u64::MAX)))
         }
-        None => outcome.reset_after,
+        // What was taken in one window stops counting in the next.
+        None => outcome.reset_after.min(charged.limit.window()),
     }
 }
 

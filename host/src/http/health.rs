@@ -19,7 +19,7 @@ pub(super) async fn ready(gate: &Tollgate, stopping: bool) -> Response {
     let body = json!({
         "ready": status == StatusCode::OK,
         "stopping": stopping,
-        "store": { "shared": gate.is_shared(), "healthy": healthy, "latency_ms": latency_ms, "error": error },
+        "store": { "shared": gate.has_shared_store(), "healthy": healthy, "latency_ms": latency_ms, "error": error },
         "tiers": gate.tiers(),
     });
     (status, Json(body)).into_response()

@@ -43,7 +43,11 @@ impl IntoResponse for Problem {
         if let (Some(field), Some(members)) = (self.field, body.as_object_mut()) {
             members.insert("field".to_owned(), field.into());
         }
-        problem_json(self.status, body)
+        let mut response = problem_json(self.status, body);
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

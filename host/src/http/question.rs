@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::api::{Caller, Front};
 use super::problem::Problem;
-use crate::config::KeyDigest;
+use crate::config::{KeyDigest, Secret};
 use crate::gate::KeyHolder;
 use crate::model::Request;
 
@@ -15,7 +15,7 @@ use crate::model::Request;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {
-    api_key: Option<String>,
+    api_key: Option<Secret>,
     tenant: Option<String>,
     tier: Option<String>,
     subject: Option<String>,
@@ -40,24 +40,19 @@ pub(super) struct Asked<'a> {
 }
 
 impl Question {
-    /// Reads the body; the error names the field and says what is accepted, without repeating what may be a secret.
+    /// Reads the body. The error names the field and says what is accepted; it repeats nothing of the body, which may hold a misplaced key.
     pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
         let mut json = serde_json::Deserializer::from_slice(body);
         let question: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            let said = error.inner().to_string();
-            if path == "." {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    format!("the body is not a question in JSON: {}", without_values(&said)),
-                )
-            } else {
-                Problem::field(StatusCode::BAD_REQUEST, &path, &format!("cannot be read: {}", without_values(&said)))
+            let field = error.path().to_string();
+            match accepted(&field) {
+                Some(accepted) => Problem::field(StatusCode::BAD_REQUEST, &field, &format!("is not {accepted}")),
+                None => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not a question: give {WHOLE}")),
             }
         })?;
-        json.end().map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "the body goes on after the question; give one JSON object")
-        })?;
+        let goes_on =
+            |_| Problem::new(StatusCode::BAD_REQUEST, format!("the body goes on after the question: give {WHOLE}"));
+        json.end().map_err(goes_on)?;
         Ok(question)
     }
 
@@ -70,18 +65,22 @@ impl Question {
             (None, None) => {
                 Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", "is missing; give it, or a `tenant`"))
             }
-            (Some(key), None) => self.by_key(key, front),
+            (Some(key), None) => self.by_key(key.reveal(), front, caller),
             (None, Some(tenant)) => self.by_tenant(tenant, caller),
         }
     }
 
-    fn by_key<'a>(&'a self, key: &str, front: &'a Front) -> Result<Asked<'a>, Problem> {
+    fn by_key<'a>(&'a self, key: &str, front: &'a Front, caller: &Caller) -> Result<Asked<'a>, Problem> {
         if self.tier.is_some() {
             return Err(Problem::field(
                 StatusCode::BAD_REQUEST,
                 "tier",
                 "comes with an `api_key`, which has its own; leave it out",
             ));
+        }
+        if self.subject.is_some() && *caller == Caller::Unknown {
+            // Each new subject would have limits of its own: a caller with a key could take as many as it can name.
+            return Err(Problem::field(StatusCode::FORBIDDEN, "subject", TRUSTED_ONLY));
         }
         if key.len() > KeyDigest::MAX_KEY_BYTES {
             let problem = format!("has {} bytes; at most {}", key.len(), KeyDigest::MAX_KEY_BYTES);
@@ -100,8 +99,7 @@ impl Question {
 
     fn by_tenant<'a>(&'a self, tenant: &'a str, caller: &Caller) -> Result<Asked<'a>, Problem> {
         if *caller == Caller::Unknown {
-            let problem = "may be named only by a trusted caller; send `Authorization: Bearer` with the TOLLGATE_CALLER_TOKEN of the server";
-            return Err(Problem::field(StatusCode::FORBIDDEN, "tenant", problem));
+            return Err(Problem::field(StatusCode::FORBIDDEN, "tenant", TRUSTED_ONLY));
         }
         let subject = self.subject.as_deref().unwrap_or(tenant);
         Ok(Asked { question: self, tenant, tier: self.tier.as_deref(), subject })
@@ -109,10 +107,6 @@ impl Question {
 }
 
 impl Asked<'_> {
-    pub(super) fn tenant(&self) -> &str {
-        self.tenant
-    }
-
     /// The attributes, as a request borrows them.
     pub(super) fn attributes(&self) -> Vec<(&str, &str)> {
         self.question.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
@@ -131,11 +125,18 @@ impl Asked<'_> {
     }
 }
 
-/// The parser's words without the strings that it quotes from the body: one of them may be a misplaced key.
-fn without_values(said: &str) -> String {
-    let Some(start) = said.find("string \"") else { return said.to_owned() };
-    match said.rfind('"').filter(|end| *end > start + 7) {
-        Some(end) => format!("{}string{}", said.get(..start).unwrap_or(""), said.get(end + 1..).unwrap_or("")),
-        None => said.to_owned(),
+const TRUSTED_ONLY: &str =
+    "may be named only by a trusted caller: send `Authorization: Bearer` with the TOLLGATE_CALLER_TOKEN of the server";
+
+const WHOLE: &str = "one JSON object with `api_key` or `tenant`, and of `tier`, `subject`, `route`, `cost` and `attributes` what is needed";
+
+/// What a field takes; none for the body as a whole.
+fn accepted(field: &str) -> Option<&'static str> {
+    match field {
+        "api_key" | "tenant" | "tier" | "subject" | "route" => Some("a text"),
+        "cost" => Some("a whole number from 1 to 1000000000"),
+        "." => None,
+        attributes if attributes.starts_with("attributes") => Some("an object of texts"),
+        _ => Some("a field of a question; there are api_key, tenant, tier, subject, route, cost and attributes"),
     }
 }

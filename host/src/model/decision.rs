@@ -158,26 +158,115 @@ impl Decision {
         self.verdict != Verdict::Deny
     }
 
-    /// The limit that binds: of a refusal the enforced one that takes longest to free, otherwise the one with the least left.
-    ///
-    /// None if no limit was charged.
-    #[must_use]
-    pub fn binding(&self) -> Option<&Charged> {
-        let enforced = || self.limits.iter().filter(|charged| charged.mode == Mode::Enforce);
-        enforced()
-            .filter(|charged| !charged.outcome.allowed)
-            .max_by_key(|charged| charged.outcome.retry_after.unwrap_or(Duration::MAX))
-            .or_else(|| enforced().min_by_key(|charged| charged.outcome.remaining))
+    /// The limits that had no room, in the order of the charges. One that was only looked at counts, a shadow does not.
+    pub fn violated(&self) -> impl Iterator<Item = &Charged> {
+        self.limits.iter().filter(|charged| charged.mode != Mode::Shadow && !charged.outcome.allowed)
     }
 
-    /// How long to wait before the same request can pass, as far as the limits that refused it say.
+    /// The limit that binds: of the [`violated`](Self::violated) ones the one that takes longest to free, otherwise the enforced one with
+    /// the least left.
+    #[must_use]
+    pub fn binding(&self) -> Option<&Charged> {
+        let enforced = self.limits.iter().filter(|charged| charged.mode == Mode::Enforce);
+        self.violated()
+            .max_by_key(|charged| charged.outcome.retry_after.unwrap_or(Duration::MAX))
+            .or_else(|| enforced.min_by_key(|charged| charged.outcome.remaining))
+    }
+
+    /// How long to wait before the same request can pass, as far as the violated limits say.
     ///
-    /// None if it is allowed, if no limit refused it, and where no waiting helps: the cost exceeds what a limit can ever give.
+    /// None if it is allowed, if no limit is violated, and where no waiting helps: the cost exceeds what a limit can ever give.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if self.is_allowed() {
             return None;
         }
         self.binding().and_then(|charged| charged.outcome.retry_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counter::Algorithm;
+    use crate::model::Quota;
+
+    const NEVER: Option<u64> = None;
+
+    /// A limit called `id` that had room, and has so much left.
+    fn room(id: &str, remaining: u64) -> Charged {
+        let quota = Quota { max: 100, window: Duration::from_secs(60), burst: 100 };
+        let outcome = Outcome { allowed: true, remaining, reset_after: Duration::from_secs(60), retry_after: None };
+        let limit = Limit::new(id, Algorithm::FixedWindow, quota).unwrap();
+        Charged { limit, cost: 1, mode: Mode::Enforce, outcome }
+    }
+
+    /// A limit called `id` that had none, and would have after so many seconds.
+    fn full(id: &str, remaining: u64, retry_after_s: Option<u64>) -> Charged {
+        let room = room(id, remaining);
+        let retry_after = retry_after_s.map(Duration::from_secs);
+        Charged { outcome: Outcome { allowed: false, retry_after, ..room.outcome }, ..room }
+    }
+
+    fn looked_at(charged: Charged) -> Charged {
+        Charged { mode: Mode::Peek, ..charged }
+    }
+
+    fn shadow(charged: Charged) -> Charged {
+        Charged { mode: Mode::Shadow, ..charged }
+    }
+
+    fn decision(verdict: Verdict, limits: Vec<Charged>) -> Decision {
+        Decision {
+            verdict,
+            reason: String::new(),
+            source: Source::Policy,
+            limits,
+            attributes: Vec::new(),
+            tier: "free".into(),
+            policy: None,
+            generation: 1,
+        }
+    }
+
+    /// Which limit binds, and after how many seconds a retry can pass.
+    fn check(verdict: Verdict, limits: Vec<Charged>, binding: Option<&str>, retry_after_s: Option<u64>) {
+        let decision = decision(verdict, limits);
+        let answered = (decision.binding().map(|charged| charged.limit.id()), decision.retry_after());
+        assert_eq!(answered, (binding, retry_after_s.map(Duration::from_secs)), "{decision:?}");
+    }
+
+    #[test]
+    fn of_a_refusal_the_limit_that_takes_longest_to_free_binds() {
+        use Verdict::Deny;
+        check(Deny, vec![full("a", 0, Some(1)), full("b", 0, Some(60)), room("c", 0)], Some("b"), Some(60));
+        check(Deny, vec![full("a", 0, Some(60)), full("b", 5, NEVER)], Some("b"), NEVER);
+        check(Deny, vec![room("a", 0), full("b", 9, Some(1))], Some("b"), Some(1));
+    }
+
+    #[test]
+    fn a_full_limit_that_was_looked_at_binds_and_a_shadow_never_does() {
+        use Verdict::Deny;
+        check(Deny, vec![full("a", 0, Some(1)), looked_at(full("b", 0, Some(300)))], Some("b"), Some(300));
+        check(Deny, vec![looked_at(full("a", 0, Some(300)))], Some("a"), Some(300));
+        check(Deny, vec![full("a", 0, Some(1)), shadow(full("b", 0, NEVER))], Some("a"), Some(1));
+        check(Deny, vec![shadow(full("a", 0, Some(1)))], None, None);
+    }
+
+    #[test]
+    fn where_every_limit_has_room_the_one_with_the_least_left_binds() {
+        check(Verdict::Allow, vec![room("a", 9), room("b", 2), room("c", 5)], Some("b"), None);
+        check(Verdict::Allow, vec![looked_at(room("a", 0)), shadow(room("b", 0)), room("c", 5)], Some("c"), None);
+        check(Verdict::Deny, vec![room("a", 9)], Some("a"), None);
+        check(Verdict::Deny, vec![], None, None);
+    }
+
+    #[test]
+    fn what_may_pass_need_not_wait_for_a_limit() {
+        check(Verdict::Allow, vec![full("a", 0, Some(7)), room("b", 1)], Some("a"), None);
+        check(Verdict::Delay(Duration::from_secs(1)), vec![full("a", 0, Some(7))], Some("a"), None);
+        let allowed = [Verdict::Allow, Verdict::Delay(Duration::ZERO), Verdict::Deny]
+            .map(|verdict| decision(verdict, Vec::new()).is_allowed());
+        assert_eq!(allowed, [true, true, false]);
     }
 }

@@ -41,11 +41,59 @@ impl KeySpace {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::counter::Algorithm;
-    use crate::model::Quota;
+    use crate::model::{Quota, Request};
+
+    /// Everything that tells one counter from another.
+    type Name = (String, String, String, Algorithm, String);
+
+    /// Names made of what stands between the parts of a key, so that two names are often almost the same key.
+    fn names() -> impl Strategy<Value = Name> {
+        let algorithms =
+            prop_oneof![Just(Algorithm::FixedWindow), Just(Algorithm::SlidingWindow), Just(Algorithm::TokenBucket)];
+        let tenant = prop_oneof![4 => "a(:a|:b1){0,2}", 1 => "[:a*é]{1,3}"];
+        let suffix = prop_oneof![4 => "((b1|f1|s1|a|}):){0,3}a", 1 => "[:{}a*é]{0,3}"];
+        (tenant, "a|b1", "a|b1", algorithms, suffix)
+    }
+
+    fn key((tenant, space, id, algorithm, suffix): &Name) -> String {
+        let quota = Quota { max: 1, window: Duration::from_secs(1), burst: 1 };
+        let limit = Limit::new(id.as_str(), *algorithm, quota).expect("the name is sound");
+        Request::new(tenant, "alice").expect("the tenant is sound");
+        KeySpace::new("ratelimit", tenant, space).key(&limit, suffix)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        #[test]
+        fn no_two_counters_share_a_key(names in proptest::collection::vec(names(), 200)) {
+            let mut owners: BTreeMap<String, Name> = BTreeMap::new();
+            for name in names {
+                let key = key(&name);
+                if let Some(owner) = owners.insert(key.clone(), name.clone()) {
+                    prop_assert_eq!(owner, name, "{}", key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_braces_hold_the_tenant_and_nothing_else() {
+        // Redis Cluster takes what stands between the first `{` and the next `}`.
+        let tagged =
+            |key: &str| key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag.to_owned());
+        let keys = ["{other}", "}{other}", "a"].map(|suffix| {
+            key(&("acme:x".to_owned(), "a".to_owned(), "a".to_owned(), Algorithm::FixedWindow, suffix.to_owned()))
+        });
+        assert_eq!(keys.iter().filter_map(|key| tagged(key)).collect::<BTreeSet<_>>(), ["acme:x".to_owned()].into());
+    }
 
     #[test]
     fn a_key_names_tenant_space_limit_algorithm_and_suffix() {

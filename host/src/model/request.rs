@@ -1,5 +1,8 @@
 //! One question, checked when it is asked.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};

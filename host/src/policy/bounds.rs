@@ -39,6 +39,10 @@ impl Bounds {
     pub const CORE_INSTANCES: usize = 8;
     /// Component-model handles of one instance. The world has no resources, so any use is odd.
     pub const HANDLES: usize = 64;
+    /// Lines of log that all instances of one policy write in a second.
+    pub const LOG_LINES_PER_SECOND: u32 = 32;
+    /// The longest delay of a decision.
+    pub const DELAY: Duration = Duration::from_secs(60 * 60);
     /// The longest line of log, in bytes.
     pub const LOG_LINE_BYTES: usize = 512;
     /// The longest reason of a decision, in bytes.

@@ -1,18 +1,24 @@
 //! The one wasmtime engine of a gate, and the clock that interrupts guests.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use wasmtime::{Config, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
 
 use super::Bounds;
+use super::guest_time::ticks;
+use super::warm::Warm;
 use crate::error::{Error, ErrorKind, Result};
+use crate::time::{Clock as _, SystemClock, micros};
 
 /// How long one tick of a guest's time is.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// How many warm instances make room at once: few, since a decision waits for their end.
+const ENDED_AT_ONCE: usize = 16;
 
 /// Compiles and runs policies. Clones are the same engine.
 #[derive(Clone)]
@@ -22,6 +28,8 @@ struct Inner {
     wasm: wasmtime::Engine,
     ticks: Arc<AtomicU64>,
     in_flight: AtomicU32,
+    /// The warm instances of every policy.
+    warm: Mutex<Vec<Weak<Warm>>>,
     ticker: Ticker,
 }
 
@@ -35,13 +43,13 @@ impl Engine {
     ///
     /// Fails with [`ErrorKind::System`] if the machine can run no compiled code or start no thread.
     pub fn new() -> Result<Self> {
-        let wasm = wasmtime::Engine::new(&pooled()).or_else(|_| wasmtime::Engine::new(&config())).map_err(|error| {
+        let wasm = wasmtime::Engine::new(&pooled()).or_else(|_| wasmtime::Engine::new(&mapped())).map_err(|error| {
             Error::new(ErrorKind::System, "failed to start the WebAssembly engine")
                 .because(error.into_boxed_dyn_error())
         })?;
         let ticks = Arc::new(AtomicU64::new(0));
         let ticker = Ticker::start(wasm.clone(), Arc::clone(&ticks))?;
-        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight: AtomicU32::new(0), ticker })))
+        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight: AtomicU32::new(0), warm: Mutex::default(), ticker })))
     }
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
@@ -53,11 +61,32 @@ impl Engine {
         self.0.ticks.load(Ordering::Relaxed)
     }
 
+    /// The tick that is so much later, for what ends then.
+    pub(super) fn tick_after(&self, duration: Duration) -> u64 {
+        self.ticks().saturating_add(ticks(duration))
+    }
+
     /// A place among the decisions under way, if one is free.
     pub(super) fn enter(&self) -> Option<Place<'_>> {
         let place = Place(&self.0.in_flight);
         // A place that is one too many is given back when it is dropped here.
         (self.0.in_flight.fetch_add(1, Ordering::Relaxed) < Bounds::IN_FLIGHT).then_some(place)
+    }
+
+    /// A set of warm instances, some of which end when the machine has no room for one that is needed.
+    pub(super) fn warm(&self) -> Arc<Warm> {
+        let warm = Arc::new(Warm::new());
+        let mut all = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|warm| warm.strong_count() > 0);
+        all.push(Arc::downgrade(&warm));
+        warm
+    }
+
+    /// Ends warm instances of the policy that keeps most of them. Answers whether there were any.
+    pub(super) fn make_room(&self) -> bool {
+        let all = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fullest = all.iter().filter_map(Weak::upgrade).max_by_key(|warm| warm.len());
+        fullest.is_some_and(|warm| warm.give_up(ENDED_AT_ONCE) > 0)
     }
 }
 
@@ -105,6 +134,13 @@ fn config() -> Config {
     config
 }
 
+/// Without a pool, each memory reserves what it may grow to and no more: it is address space that this machine is short of.
+fn mapped() -> Config {
+    let mut config = config();
+    config.memory_reservation(Bounds::default().memory_bytes as u64).memory_guard_size(64 * 1024);
+    config
+}
+
 fn pooled() -> Config {
     let instances = Bounds::IN_FLIGHT;
     let mut pool = PoolingAllocationConfig::new();
@@ -116,6 +152,7 @@ fn pooled() -> Config {
         .max_core_instances_per_component(Bounds::CORE_INSTANCES as u32)
         .max_memories_per_component(Bounds::MEMORIES as u32)
         .max_tables_per_component(Bounds::TABLES as u32)
+        .max_tables_per_module(Bounds::TABLES as u32)
         .table_elements(Bounds::default().table_elements)
         .max_memory_size(Bounds::default().memory_bytes)
         .linear_memory_keep_resident(128 * 1024)
@@ -136,10 +173,16 @@ impl Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let run = move || {
+            let clock = SystemClock::new();
+            let began = clock.now();
+            let mut passed = 0;
             while !stopped.load(Ordering::Relaxed) {
                 thread::sleep(TICK);
-                ticks.fetch_add(1, Ordering::Relaxed);
-                engine.increment_epoch();
+                // A late wake-up is made up for: ticks are milliseconds, however busy the machine is.
+                let due = micros(clock.now().since(began)) / micros(TICK);
+                (passed..due).for_each(|_| engine.increment_epoch());
+                passed = due;
+                ticks.store(due, Ordering::Relaxed);
             }
         };
         let thread = thread::Builder::new()

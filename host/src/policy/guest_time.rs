@@ -11,61 +11,78 @@ use super::engine::{Engine, TICK};
 ///
 /// Ticks are cheap to watch and count by the clock on the wall, so on a busy machine they also count while the guest's thread waits for a
 /// core. A guest whose ticks are over is therefore asked for the processor time it used since: it is interrupted when that reaches its
-/// budget, and in any case when the patience of the caller is over. So an endless loop runs for at most twice its budget, and a guest that
+/// budget, and in any case when the decision's deadline is over. So an endless loop runs for at most twice its budget, and a guest that
 /// was merely kept waiting is not blamed.
 pub(super) struct GuestTime {
     engine: Engine,
     budget: Duration,
-    budget_ticks: u64,
-    ends_at_tick: u64,
-    last_tick: u64,
+    /// The tick at which the decision's deadline is over.
+    until: u64,
+    ends_at: u64,
+    /// Processor time used after the ticks were over, but for what was used since `overtime_since`.
+    overtime: Duration,
+    /// The processor time of this thread when the overtime under way began.
     overtime_since: Option<Duration>,
 }
 
 impl GuestTime {
     pub(super) fn new(engine: Engine, budget: Duration) -> Self {
-        Self { engine, budget, budget_ticks: ticks(budget), ends_at_tick: 0, last_tick: 0, overtime_since: None }
+        Self { engine, budget, until: 0, ends_at: 0, overtime: Duration::ZERO, overtime_since: None }
     }
 
-    /// Begins a call, which may take at most its budget more than `patience` by the clock on the wall. Answers its ticks.
-    pub(super) fn open(&mut self, patience: Duration) -> u64 {
-        let now = self.engine.ticks();
+    /// Begins a call of a decision whose deadline is over at the tick `until`. Answers the ticks of the call.
+    pub(super) fn open(&mut self, until: u64) -> u64 {
         // The tick under way is partly over: one more, so that a guest gets at least its time.
-        let ticks = self.budget_ticks + 1;
-        self.ends_at_tick = now + ticks;
-        self.last_tick = self.ends_at_tick + self::ticks(patience);
+        let ticks = ticks(self.budget).saturating_add(1);
+        self.until = until;
+        self.ends_at = self.engine.ticks().saturating_add(ticks);
+        self.overtime = Duration::ZERO;
         self.overtime_since = None;
         ticks
     }
 
-    /// The ticks left when the host begins to wait on the guest's behalf.
-    pub(super) fn pause(&self) -> u64 {
-        self.ends_at_tick.saturating_sub(self.engine.ticks())
+    /// What is left of the decision's deadline.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.until.saturating_sub(self.engine.ticks()))
+    }
+
+    /// The second of the engine's life, for what is bounded by the second.
+    pub(super) fn second(&self) -> u64 {
+        self.engine.ticks() / 1_000
+    }
+
+    /// Stands still while the host waits on the guest's behalf. Answers the ticks left.
+    pub(super) fn pause(&mut self) -> u64 {
+        if let Some(since) = self.overtime_since.take() {
+            self.overtime += processor_time().saturating_sub(since);
+        }
+        self.ends_at.saturating_sub(self.engine.ticks())
     }
 
     /// Goes on with the ticks that were left. The guest may be on another thread now.
     pub(super) fn resume(&mut self, left: u64) {
-        self.ends_at_tick = self.engine.ticks() + left;
-        self.overtime_since = None;
+        self.ends_at = self.engine.ticks().saturating_add(left);
     }
 
     /// What to do when the ticks are over.
     pub(super) fn expire(&mut self) -> UpdateDeadline {
         let used = processor_time();
-        let overtime = used.saturating_sub(*self.overtime_since.get_or_insert(used));
+        let since = *self.overtime_since.get_or_insert(used);
+        let overtime = self.overtime + used.saturating_sub(since);
         let left = self.budget.saturating_sub(overtime);
         let now = self.engine.ticks();
-        if left < TICK || now >= self.last_tick {
+        let last = self.until.max(self.ends_at);
+        if left < TICK || now >= last {
             return UpdateDeadline::Interrupt;
         }
-        let ticks = ticks(left).min(self.last_tick - now);
-        self.ends_at_tick = now + ticks;
+        let ticks = ticks(left).min(last - now);
+        self.ends_at = now + ticks;
         UpdateDeadline::Continue(ticks)
     }
 }
 
 /// Rounded up. A tick is a millisecond.
-const fn ticks(duration: Duration) -> u64 {
+pub(super) const fn ticks(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_mul(1_000)

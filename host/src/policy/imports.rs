@@ -1,6 +1,7 @@
 //! The host's side of the contract: what happens when a guest charges or logs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -9,11 +10,11 @@ use wasmtime::{ResourceLimiter, StoreContextMut};
 use super::contract::{self, COUNTERS, LOG, Level, VERSION};
 use super::engine::Engine;
 use super::guest_time::GuestTime;
+use super::instance::Blueprint;
 use super::{Bounds, PolicyFault};
 use crate::counter::{Algorithm, Mode};
 use crate::model::{Charge, Charged, Fault, FaultKind, KeySpace, Limit, PolicyFaultKind, Quota};
 use crate::store::{Outcomes, Store};
-use crate::time::{Clock, Timestamp};
 
 /// One linker for stores that answer at once, so that guests run as plain calls, and one for those that must be waited for.
 pub(super) struct Linkers {
@@ -40,16 +41,14 @@ impl Linkers {
 /// What the host remembers of the decision that an instance is making.
 pub(super) struct Call {
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     bounds: Bounds,
     policy: Arc<str>,
     pub(super) memory: Memory,
     pub(super) time: GuestTime,
     keys: KeySpace,
-    started: Timestamp,
-    deadline: Duration,
     may_charge: bool,
     calls: u32,
+    log: Arc<LogBudget>,
     log_lines: u32,
     /// The charges that were made, in order.
     pub(super) charged: Vec<Charged>,
@@ -60,30 +59,23 @@ pub(super) struct Call {
 /// What one decision begins with.
 pub(super) struct Opening {
     pub(super) keys: KeySpace,
-    pub(super) started: Timestamp,
-    pub(super) deadline: Duration,
+    /// The tick at which its deadline is over.
+    pub(super) until: u64,
 }
 
 impl Call {
-    pub(super) fn new(
-        engine: &Engine,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        bounds: Bounds,
-        policy: Arc<str>,
-    ) -> Self {
+    pub(super) fn new(blueprint: &Blueprint) -> Self {
+        let bounds = blueprint.bounds;
         Self {
-            store,
-            clock,
+            store: Arc::clone(&blueprint.store),
             bounds,
-            policy,
+            policy: Arc::clone(&blueprint.name),
             memory: Memory::new(bounds),
-            time: GuestTime::new(engine.clone(), bounds.time),
+            time: GuestTime::new(blueprint.engine.clone(), bounds.time),
             keys: KeySpace::new("", "", ""),
-            started: Timestamp::default(),
-            deadline: Duration::ZERO,
             may_charge: false,
             calls: 0,
+            log: Arc::clone(&blueprint.log),
             log_lines: 0,
             charged: Vec::new(),
             fault: None,
@@ -91,26 +83,24 @@ impl Call {
     }
 
     /// Begins a call that may not charge: `describe` or `configure`. Answers its time in ticks.
-    pub(super) fn open_setup(&mut self, patience: Duration) -> u64 {
+    pub(super) fn open_setup(&mut self, until: u64) -> u64 {
         self.may_charge = false;
-        self.open(patience)
+        self.open(until)
     }
 
     /// Begins a decision. Answers its time in ticks.
     pub(super) fn open_decision(&mut self, opening: Opening) -> u64 {
         self.keys = opening.keys;
-        self.started = opening.started;
-        self.deadline = opening.deadline;
         self.may_charge = true;
-        self.open(opening.deadline)
+        self.open(opening.until)
     }
 
-    fn open(&mut self, patience: Duration) -> u64 {
+    fn open(&mut self, until: u64) -> u64 {
         self.calls = 0;
         self.log_lines = 0;
         self.charged.clear();
         self.fault = None;
-        self.time.open(patience)
+        self.time.open(until)
     }
 
     /// Checks what the guest asks for against its budgets, and turns it into charges on keys of its tenant.
@@ -127,13 +117,6 @@ impl Call {
             return Err(over_budget(format!("{charges} charges in one decision; at most {}", self.bounds.charges)));
         }
         asked.into_iter().map(|charge| checked(charge, &self.keys)).collect()
-    }
-
-    /// How long the store may still take.
-    fn patience(&self) -> Duration {
-        // The first charge follows at once, so the clock need not be read again for it.
-        let spent = if self.calls > 1 { self.clock.now().since(self.started) } else { Duration::ZERO };
-        self.deadline.saturating_sub(spent)
     }
 
     /// Keeps what came of the charges for the decision, and tells the guest.
@@ -155,7 +138,8 @@ impl Call {
                 Ok(told)
             }
             (Err(fault), _) | (_, Err(fault)) => {
-                let told = tell(&fault);
+                // Outside a decision there is one fault, and the policy's author is to know it.
+                let told = if self.may_charge { tell(&fault) } else { contract::Fault::Denied(fault.message.clone()) };
                 self.fault = Some(fault);
                 Err(told)
             }
@@ -173,7 +157,7 @@ fn charge_at_once(
     let charges = call.charges(asked);
     let outcomes = match charges.as_deref() {
         Err(_) => Ok(Vec::new()),
-        Ok(charges) => match call.store.charge(charges, call.patience()) {
+        Ok(charges) => match call.store.charge(charges, call.time.patience()) {
             crate::store::Reply::Ready(outcomes) => outcomes,
             crate::store::Reply::Pending(_) => {
                 Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once"))
@@ -189,15 +173,11 @@ async fn charge_waiting(
 ) -> wasmtime::Result<Told> {
     let call = context.data_mut();
     let charges = call.charges(asked);
+    let Ok(charged) = charges.as_deref() else { return Ok((call.settle(charges, Ok(Vec::new())),)) };
+    // The wait is the store's, not the guest's: it goes on with the time it had left.
     let ticks_left = call.time.pause();
-    let outcomes = match charges.as_deref() {
-        Err(_) => Ok(Vec::new()),
-        Ok(charges) => {
-            let store = Arc::clone(&call.store);
-            store.charge(charges, call.patience()).outcomes().await
-        }
-    };
-    // The wait was the store's, not the guest's: it goes on with the time it had left.
+    let store = Arc::clone(&call.store);
+    let outcomes = store.charge(charged, call.time.patience()).outcomes().await;
     call.time.resume(ticks_left);
     let told = call.settle(charges, outcomes);
     context.set_epoch_deadline(ticks_left);
@@ -259,7 +239,7 @@ fn tell(fault: &Fault) -> contract::Fault {
         FaultKind::Timeout => contract::Fault::Timeout,
         FaultKind::Invalid => contract::Fault::Invalid(fault.message.clone()),
         FaultKind::OverBudget => contract::Fault::OverBudget(fault.message.clone()),
-        FaultKind::Denied => contract::Fault::Denied("the store or the host does not allow it".to_owned()),
+        FaultKind::Denied => contract::Fault::Denied("the store does not allow it".to_owned()),
         FaultKind::Unavailable | FaultKind::Refused | FaultKind::Poisoned => contract::Fault::Unavailable,
     }
 }
@@ -267,11 +247,12 @@ fn tell(fault: &Fault) -> contract::Fault {
 fn write_log(mut context: StoreContextMut<'_, Call>, (level, message): (Level, String)) -> wasmtime::Result<()> {
     let call = context.data_mut();
     call.log_lines += 1;
-    if call.log_lines > call.bounds.log_lines {
+    if call.log_lines > call.bounds.log_lines || !call.log.take(call.time.second()) {
         return Ok(());
     }
-    let line: String =
-        message.get(..message.floor_char_boundary(Bounds::LOG_LINE_BYTES)).unwrap_or("").escape_debug().collect();
+    let escaped =
+        message.get(..message.floor_char_boundary(Bounds::LOG_LINE_BYTES)).unwrap_or("").escape_debug().to_string();
+    let line = escaped.get(..escaped.floor_char_boundary(Bounds::LOG_LINE_BYTES)).unwrap_or("");
     let policy = &*call.policy;
     match level {
         Level::Debug => tracing::debug!(target: "tollgate::guest", policy, "{line}"),
@@ -280,6 +261,23 @@ fn write_log(mut context: StoreContextMut<'_, Call>, (level, message): (Level, S
         Level::Error => tracing::error!(target: "tollgate::guest", policy, "{line}"),
     }
     Ok(())
+}
+
+/// The lines that all instances of one policy may write.
+#[derive(Default)]
+pub(super) struct LogBudget {
+    second: AtomicU64,
+    lines: AtomicU32,
+}
+
+impl LogBudget {
+    /// Whether one more line may be written in this second.
+    fn take(&self, second: u64) -> bool {
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.lines.store(0, Ordering::Relaxed);
+        }
+        self.lines.fetch_add(1, Ordering::Relaxed) < Bounds::LOG_LINES_PER_SECOND
+    }
 }
 
 /// What an instance holds of the machine's memory.

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{ComponentExportIndex, InstancePre, Lift, Lower, TypedFunc};
-use wasmtime::{AsContextMut, Store, Trap};
+use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, Trap};
 
-use super::contract::{self, Verdict as Told};
+use super::contract::{self, VERSION, Verdict as Told};
 use super::engine::Engine;
-use super::imports::{Call, Opening};
+use super::imports::{Call, LogBudget, Opening};
 use super::{Answer, Bounds, PolicyFault, Ruling, Subject};
 use crate::model::{PolicyFaultKind, Verdict};
 use crate::store;
-use crate::time::Clock;
 
 /// Everything an instance is made from.
 pub(super) struct Blueprint {
@@ -22,9 +21,9 @@ pub(super) struct Blueprint {
     /// Whether the store must be waited for, so that the guest runs on a stack of its own.
     pub(super) waits: bool,
     pub(super) store: Arc<dyn store::Store>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) bounds: Bounds,
     pub(super) name: Arc<str>,
+    pub(super) log: Arc<LogBudget>,
     pub(super) configuration: Arc<str>,
 }
 
@@ -36,6 +35,7 @@ pub(super) struct Exports {
     pub(super) decide: ComponentExportIndex,
 }
 
+type Describe = TypedFunc<(), (contract::Description,)>;
 type Configure = TypedFunc<(Arc<str>,), (Result<(), Vec<String>>,)>;
 type Decide = TypedFunc<(Arc<contract::Request>,), (Result<contract::Decision, String>,)>;
 
@@ -57,38 +57,47 @@ pub(super) enum StartError {
 }
 
 impl Instance {
-    /// Makes an instance and configures it, each within the time of a decision, and with this much patience for a busy machine.
-    pub(super) async fn start(blueprint: &Blueprint, patience: Duration) -> Result<Self, StartError> {
+    /// Makes an instance and configures it, each within the time of a decision; on a busy machine until the tick `until`.
+    pub(super) async fn start(blueprint: &Blueprint, until: u64) -> Result<Self, StartError> {
         let waits = blueprint.waits;
-        let (mut store, instance) = instantiate(blueprint, patience).await.map_err(StartError::Fault)?;
+        let (mut store, instance) = instantiate(blueprint, until).await.map_err(StartError::Fault)?;
         let exports = &blueprint.exports;
-        let configure: Configure = typed(&mut store, &instance, &exports.configure).map_err(StartError::Fault)?;
-        let decide: Decide = typed(&mut store, &instance, &exports.decide).map_err(StartError::Fault)?;
-        open_setup(&mut store, patience);
+        let configure: Configure =
+            typed(&mut store, &instance, "configure", &exports.configure).map_err(StartError::Fault)?;
+        let decide: Decide = typed(&mut store, &instance, "decide", &exports.decide).map_err(StartError::Fault)?;
+        open_setup(&mut store, until);
         let configured = call(configure, &mut store, waits, (Arc::clone(&blueprint.configuration),)).await;
         let (answer,) = configured.map_err(|error| StartError::Fault(fault_of(&error, store.data())))?;
-        answer.map_err(StartError::Configuration)?;
+        answer.map_err(|problems| {
+            StartError::Configuration(problems.iter().map(|problem| shortened(problem).message).collect())
+        })?;
         let decisions_left = draw_decisions(&blueprint.bounds);
         Ok(Self { store, decide, waits, request: Arc::default(), decisions_left })
     }
 
-    /// Asks the guest. After an error of the second kind the instance must be dropped.
-    pub(super) async fn decide(&mut self, subject: &Subject<'_>) -> Result<Answer, PolicyFault> {
+    /// Asks the guest, in a decision whose deadline is over at the tick `until`.
+    pub(super) async fn decide(&mut self, subject: &Subject<'_>, until: u64) -> Answer {
         let request = Arc::get_mut(&mut self.request).expect("the engine has dropped the last call's arguments");
         request.fill(subject.request, subject.now);
-        let opening = Opening { keys: subject.keys(), started: subject.now, deadline: subject.deadline };
-        let ticks = self.store.data_mut().open_decision(opening);
+        let ticks = self.store.data_mut().open_decision(Opening { keys: subject.keys(), until });
         self.store.set_epoch_deadline(ticks);
         self.decisions_left = self.decisions_left.saturating_sub(1);
         let called = call(self.decide, &mut self.store, self.waits, (Arc::clone(&self.request),)).await;
         let data = self.store.data_mut();
-        let (answer,) = called.map_err(|error| fault_of(&error, data))?;
-        Ok(Answer {
-            ruling: answer.map_err(|message| shortened(&message)).and_then(checked),
+        let ruling = match called {
+            Ok((answer,)) => answer.map_err(|message| shortened(&message)).and_then(checked),
+            Err(error) => {
+                // The engine lets nobody into an instance that trapped.
+                self.decisions_left = 0;
+                Err(fault_of(&error, data))
+            }
+        };
+        Answer {
+            ruling,
             charged: std::mem::take(&mut data.charged),
             misuse: data.budget_fault(),
             store_fault: data.fault.take(),
-        })
+        }
     }
 
     /// Whether it may serve again.
@@ -98,58 +107,69 @@ impl Instance {
 }
 
 /// Makes an instance that is not configured, and asks what it says of itself.
-pub(super) async fn describe(blueprint: &Blueprint, patience: Duration) -> Result<contract::Description, PolicyFault> {
-    let (mut store, instance) = instantiate(blueprint, patience).await?;
-    let describe: TypedFunc<(), (contract::Description,)> = typed(&mut store, &instance, &blueprint.exports.describe)?;
-    open_setup(&mut store, patience);
+pub(super) async fn describe(blueprint: &Blueprint, until: u64) -> Result<contract::Description, PolicyFault> {
+    let (mut store, instance) = instantiate(blueprint, until).await?;
+    let exports = &blueprint.exports;
+    let describe: Describe = typed(&mut store, &instance, "describe", &exports.describe)?;
+    // Not called here: whoever loads it learns at once that the host could not call them.
+    let _: Configure = typed(&mut store, &instance, "configure", &exports.configure)?;
+    let _: Decide = typed(&mut store, &instance, "decide", &exports.decide)?;
+    open_setup(&mut store, until);
     let described = call(describe, &mut store, blueprint.waits, ()).await;
     described.map(|(description,)| description).map_err(|error| fault_of(&error, store.data()))
 }
 
 async fn instantiate(
     blueprint: &Blueprint,
-    patience: Duration,
+    until: u64,
 ) -> Result<(Store<Call>, wasmtime::component::Instance), PolicyFault> {
+    let component = &blueprint.component;
+    loop {
+        let mut store = new_store(blueprint);
+        open_setup(&mut store, until);
+        let instance = if blueprint.waits {
+            component.instantiate_async(&mut store).await
+        } else {
+            component.instantiate(&mut store)
+        };
+        match instance {
+            Ok(instance) => return Ok((store, instance)),
+            // Instances that wait for work give way to one that has some. Each turn ends at least one, so the turns end.
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && blueprint.engine.make_room() => {}
+            Err(error) => return Err(fault_of(&error, store.data())),
+        }
+    }
+}
+
+fn new_store(blueprint: &Blueprint) -> Store<Call> {
     let Blueprint { engine, bounds, .. } = blueprint;
-    let call = Call::new(
-        engine,
-        Arc::clone(&blueprint.store),
-        Arc::clone(&blueprint.clock),
-        *bounds,
-        Arc::clone(&blueprint.name),
-    );
-    let mut store = Store::new(engine.wasm(), call);
+    let mut store = Store::new(engine.wasm(), Call::new(blueprint));
     store.limiter(|call| &mut call.memory);
     store.set_hostcall_fuel(bounds.copied_bytes);
     store.set_max_component_handles(Bounds::HANDLES);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().time.expire()));
-    open_setup(&mut store, patience);
-    let component = &blueprint.component;
-    let instance =
-        if blueprint.waits { component.instantiate_async(&mut store).await } else { component.instantiate(&mut store) };
-    match instance {
-        Ok(instance) => Ok((store, instance)),
-        Err(error) => Err(fault_of(&error, store.data())),
-    }
+    store
 }
 
-fn open_setup(store: &mut Store<Call>, patience: Duration) {
-    let ticks = store.data_mut().open_setup(patience);
+fn open_setup(store: &mut Store<Call>, until: u64) {
+    let ticks = store.data_mut().open_setup(until);
     store.set_epoch_deadline(ticks);
 }
 
 fn typed<P, R>(
     store: &mut Store<Call>,
     instance: &wasmtime::component::Instance,
+    name: &str,
     export: &ComponentExportIndex,
 ) -> Result<TypedFunc<P, R>, PolicyFault>
 where
     P: wasmtime::component::ComponentNamedList + Lower,
     R: wasmtime::component::ComponentNamedList + Lift,
 {
-    instance
-        .get_typed_func(store.as_context_mut(), export)
-        .map_err(|error| PolicyFault { kind: PolicyFaultKind::Nonsense, message: format!("{error:#}") })
+    instance.get_typed_func(store.as_context_mut(), export).map_err(|error| PolicyFault {
+        kind: PolicyFaultKind::Nonsense,
+        message: format!("its `{name}` is not that of tollgate:policy@{VERSION}: {}", error.root_cause()),
+    })
 }
 
 async fn call<P, R>(
@@ -188,7 +208,8 @@ fn checked(decision: contract::Decision) -> Result<Ruling, PolicyFault> {
     }
     let verdict = match verdict {
         Told::Allow => Verdict::Allow,
-        Told::Delay(ms) => Verdict::Delay(Duration::from_millis(ms)),
+        Told::Delay(ms) if Duration::from_millis(ms) <= Bounds::DELAY => Verdict::Delay(Duration::from_millis(ms)),
+        Told::Delay(ms) => return nonsense(format!("delay of {ms} ms; at most {:?}", Bounds::DELAY)),
         Told::Deny => Verdict::Deny,
         Told::Other(name) => return nonsense(format!("verdict `{}`", shortened(&name).message)),
     };
@@ -207,9 +228,11 @@ fn fault_of(error: &wasmtime::Error, call: &Call) -> PolicyFault {
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => PolicyFaultKind::Time,
         Some(Trap::StackOverflow) => PolicyFaultKind::Stack,
+        None if error.is::<PoolConcurrencyLimitError>() => PolicyFaultKind::Overload,
         _ if call.memory.refused() => PolicyFaultKind::Memory,
-        // The engine has no type for it, and is pinned; a test holds this text.
+        // The engine has no types for these, and is pinned; tests hold the texts, of the second where no pool can be reserved.
         None if root.contains("fuel allocated for hostcalls") => PolicyFaultKind::Budget,
+        None if root.contains("resource limit exceeded") => PolicyFaultKind::Memory,
         _ => PolicyFaultKind::Trap,
     };
     PolicyFault { kind, message: root }

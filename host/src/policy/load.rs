@@ -31,7 +31,7 @@ pub(super) struct Loaded {
 pub(super) fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Loaded> {
     check_form(bytes).map_err(|problem| refused(name, &problem))?;
     let component = Component::from_binary(engine.wasm(), bytes)
-        .map_err(|error| refused(name, "it is not a valid component").because(error.into_boxed_dyn_error()))?;
+        .map_err(|error| refused(name, "it is not a component that this host runs").because(printable(&error)))?;
     check_imports(engine, &component).map_err(|problem| refused(name, &problem))?;
     let exports = exports(&component).map_err(|problem| refused(name, &problem))?;
     let link = || -> wasmtime::Result<(InstancePre<Call>, InstancePre<Call>)> {
@@ -42,7 +42,7 @@ pub(super) fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Loaded> 
         let problem = format!(
             "its types are not those of tollgate:policy@{VERSION}; build it against this version's `tollgate-guest`"
         );
-        refused(name, &problem).because(error.into_boxed_dyn_error())
+        refused(name, &problem).because(printable(&error))
     })?;
     Ok(Loaded { digest: digest(bytes).into(), plain, waiting, exports })
 }
@@ -61,6 +61,11 @@ fn refused(name: &str, problem: &str) -> Error {
     Error::new(ErrorKind::Policy, format!("failed to load policy `{name}`: {problem}"))
 }
 
+/// The error in one line, and harmless on a terminal: it may quote names that the component chose.
+fn printable(error: &wasmtime::Error) -> String {
+    format!("{error:#}").escape_debug().collect()
+}
+
 fn check_form(bytes: &[u8]) -> std::result::Result<(), String> {
     if bytes.len() > Bounds::COMPONENT_BYTES {
         return Err(format!("it has {} bytes; at most {}", bytes.len(), Bounds::COMPONENT_BYTES));
@@ -68,7 +73,9 @@ fn check_form(bytes: &[u8]) -> std::result::Result<(), String> {
     if bytes.starts_with(COMPONENT) {
         return Ok(());
     }
-    Err(if bytes.starts_with(CORE_MODULE) {
+    Err(if bytes.is_empty() {
+        "it is empty".to_owned()
+    } else if bytes.starts_with(CORE_MODULE) {
         "it is a core module, not a component; `tollgate policy build` makes components".to_owned()
     } else if bytes.starts_with(ELF) {
         "it is precompiled machine code, which is never accepted; give the .wasm component".to_owned()
@@ -82,7 +89,7 @@ fn check_imports(engine: &Engine, component: &Component) -> std::result::Result<
     let world = component.component_type();
     let refused: Vec<String> = world
         .imports(engine.wasm())
-        .filter_map(|(import, _)| Some(format!("`{import}` ({})", why_refused(import)?)))
+        .filter_map(|(import, _)| Some(format!("`{}` ({})", import.escape_debug(), why_refused(import)?)))
         .collect();
     if refused.is_empty() {
         return Ok(());

@@ -26,7 +26,7 @@ pub use engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Charged, Fault, KeySpace, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
 use crate::store::{Memory, Store};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{SystemClock, Timestamp};
 use instance::{Blueprint, Instance, StartError};
 use load::Loaded;
 pub(crate) use load::digest;
@@ -74,8 +74,11 @@ impl Component {
                 format!("failed to load policy `{name}`: it could not describe itself: {fault}"),
             )
         })?;
-        if !is_name(&description.name) || description.version.len() > Bounds::ATTRIBUTE_BYTES {
-            let problem = "it describes itself wrongly: its name must be 1 to 64 of A-Z a-z 0-9 . _ -, its version at most 256 bytes";
+        let version = &description.version;
+        if !is_name(&description.name) || version.len() > Bounds::ATTRIBUTE_BYTES || version.contains(char::is_control)
+        {
+            let problem = "it describes itself wrongly: its name must be 1 to 64 of A-Z a-z 0-9 . _ -, \
+                           its version at most 256 bytes without control characters";
             return Err(Error::new(ErrorKind::Policy, format!("failed to load policy `{name}`: {problem}")));
         }
         let id = PolicyId { name: description.name, version: description.version, digest: loaded.digest.to_string() };
@@ -102,8 +105,11 @@ impl fmt::Debug for Component {
 }
 
 async fn describe(engine: &Engine, loaded: &Loaded) -> Result<contract::Description, PolicyFault> {
-    instance::describe(&blueprint(engine, loaded, "describe".into(), "".into(), Setting::in_memory()), SETUP_PATIENCE)
-        .await
+    instance::describe(
+        &blueprint(engine, loaded, "describe".into(), "".into(), Setting::in_memory()),
+        engine.tick_after(SETUP_PATIENCE),
+    )
+    .await
 }
 
 fn blueprint(engine: &Engine, loaded: &Loaded, name: Arc<str>, configuration: Arc<str>, setting: Setting) -> Blueprint {
@@ -114,9 +120,9 @@ fn blueprint(engine: &Engine, loaded: &Loaded, name: Arc<str>, configuration: Ar
         exports: loaded.exports.clone(),
         waits,
         store: setting.store,
-        clock: setting.clock,
         bounds: setting.bounds,
         name,
+        log: Arc::default(),
         configuration,
     }
 }
@@ -129,18 +135,15 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Setting {
     /// Where its counters live.
     pub store: Arc<dyn Store>,
-    /// What tells the time to it.
-    pub clock: Arc<dyn Clock>,
     /// What it may spend.
     pub bounds: Bounds,
 }
 
 impl Setting {
-    /// Counters in memory, the machine's clock, the default bounds: for trying a policy out.
+    /// Counters in memory and the default bounds: for trying a policy out.
     #[must_use]
     pub fn in_memory() -> Self {
-        let clock = Arc::new(SystemClock::new());
-        Self { store: Arc::new(Memory::new(Arc::clone(&clock))), clock, bounds: Bounds::default() }
+        Self { store: Arc::new(Memory::new(SystemClock::new())), bounds: Bounds::default() }
     }
 }
 
@@ -148,7 +151,7 @@ impl Setting {
 pub struct Policy {
     blueprint: Blueprint,
     id: Arc<PolicyId>,
-    warm: Warm,
+    warm: Arc<Warm>,
 }
 
 /// What a policy is asked.
@@ -209,8 +212,8 @@ impl Policy {
         let name: Arc<str> = component.id.name.as_str().into();
         let blueprint =
             blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
-        let warm = Warm::new();
-        match Instance::start(&blueprint, SETUP_PATIENCE).await {
+        let warm = component.engine.warm();
+        match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)).await {
             Ok(instance) => warm.keep(instance),
             Err(StartError::Fault(fault)) => {
                 return Err(Error::new(ErrorKind::Policy, format!("failed to start policy `{name}`: {fault}")));
@@ -229,26 +232,27 @@ impl Policy {
         &self.id
     }
 
-    /// Asks a warm instance, or a new one if all are busy.
+    /// Asks a warm instance, or a new one if all are busy. The deadline counts from here.
     pub(crate) async fn decide(&self, subject: &Subject<'_>) -> std::result::Result<Answer, PolicyFault> {
-        let Some(_place) = self.blueprint.engine.enter() else {
+        let engine = &self.blueprint.engine;
+        let until = engine.tick_after(subject.deadline);
+        let Some(_place) = engine.enter() else {
             let message = format!("{} decisions are under way", Bounds::IN_FLIGHT);
             return Err(PolicyFault { kind: PolicyFaultKind::Overload, message });
         };
         let mut instance = match self.warm.take() {
             Some(instance) => instance,
-            None => self.start(subject.deadline).await?,
+            None => self.start(until).await?,
         };
-        // An error drops the instance: after a trap it cannot be entered again.
-        let answer = instance.decide(subject).await?;
+        let answer = instance.decide(subject, until).await;
         if instance.is_fresh(&self.blueprint.bounds) {
             self.warm.keep(instance);
         }
         Ok(answer)
     }
 
-    async fn start(&self, patience: Duration) -> std::result::Result<Instance, PolicyFault> {
-        Instance::start(&self.blueprint, patience).await.map_err(|error| match error {
+    async fn start(&self, until: u64) -> std::result::Result<Instance, PolicyFault> {
+        Instance::start(&self.blueprint, until).await.map_err(|error| match error {
             StartError::Fault(fault) => fault,
             // It took this configuration before: a policy that changes its mind is broken.
             StartError::Configuration(problems) => {

@@ -46,6 +46,19 @@ impl Warm {
         }
     }
 
+    /// Ends up to `most` instances, and answers how many it was.
+    pub(super) fn give_up(&self, most: usize) -> usize {
+        let mut given_up = 0;
+        for stripe in &self.stripes {
+            let mut instances = stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = instances.len().saturating_sub(most - given_up);
+            let ended = instances.split_off(left);
+            drop(instances);
+            given_up += ended.len();
+        }
+        given_up
+    }
+
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.0.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()

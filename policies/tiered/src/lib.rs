@@ -10,7 +10,7 @@
 //! ```
 
 use serde::Deserialize;
-use tollgate_guest::{Config, Counters, Decision, Fault, Limit, Policy, Problems, Request, Routes, Rule};
+use tollgate_guest::{Config, Counters, Decision, Fault, Limit, MAX_CHARGES, Policy, Problems, Request, Routes, Rule};
 
 /// Charges every limit of its configuration, or none.
 pub struct Tiered {
@@ -57,6 +57,9 @@ impl Policy for Tiered {
         let mut limits: Vec<(Limit, By)> = Vec::with_capacity(settings.len());
         if settings.is_empty() {
             problems.push(r#"`limits` is empty; give at least one, such as {"id": "minute", "limit": "120/m"}"#);
+        }
+        if settings.len() > MAX_CHARGES {
+            problems.push(format!("`limits` has {} entries; a decision charges at most {MAX_CHARGES}", settings.len()));
         }
         for LimitSettings { id, limit: rule, by } in settings {
             if limits.iter().any(|(earlier, _)| earlier.id() == id) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Expected, RetryAfter, Step};
+use crate::testing::whole_ms;
 use crate::{Decision, Mode, Outcome, Verdict};
 
 /// What an engine answered to a step.
@@ -23,16 +24,27 @@ impl Answer {
     /// help. Of a limit that was charged more than once, the last outcome counts.
     #[must_use]
     pub fn new(decision: &Decision, charged: &[(String, Mode, Outcome)]) -> Self {
-        let waits = charged.iter().filter(|(_, mode, outcome)| *mode != Mode::Shadow && !outcome.allowed);
-        let longest =
-            waits.map(|(_, _, outcome)| outcome.retry_after.map_or(RetryAfter::Never, RetryAfter::After)).max();
+        let longest = charged
+            .iter()
+            .filter(|(_, mode, outcome)| *mode != Mode::Shadow && !outcome.allowed)
+            .map(|(_, _, outcome)| outcome.retry_after)
+            .max_by_key(|wait| (wait.is_none(), *wait));
+        let left = charged.iter().map(|(id, _, outcome)| (id.clone(), outcome.remaining));
+        Self::told(decision.verdict, longest.flatten(), left)
+    }
+
+    /// The answer of an engine that tells the wait itself, and by id what each charge left, in the order of the charges.
+    ///
+    /// The wait is rounded up to whole milliseconds; none means that no waiting helps.
+    #[must_use]
+    pub fn told(verdict: Verdict, wait: Option<Duration>, left: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let wait = wait.map_or(RetryAfter::Never, |wait| RetryAfter::After(whole_ms(wait)));
         let mut remaining: Vec<(String, u64)> = Vec::new();
-        for (id, _, outcome) in charged {
-            remaining.retain(|(earlier, _)| earlier != id);
-            remaining.push((id.clone(), outcome.remaining));
+        for (id, left) in left {
+            remaining.retain(|(earlier, _)| *earlier != id);
+            remaining.push((id, left));
         }
-        let retry_after = (decision.verdict == Verdict::Deny).then(|| longest.unwrap_or(RetryAfter::Never));
-        Self { verdict: decision.verdict, retry_after, remaining }
+        Self { verdict, retry_after: (verdict == Verdict::Deny).then_some(wait), remaining }
     }
 
     fn least_remaining(&self) -> Option<u64> {
@@ -58,14 +70,14 @@ impl Step {
     ///
     /// # Errors
     ///
-    /// Fails with the line as it stands and as it was answered, to be copied into the file if the answer is right.
+    /// Fails with the step as it stands and as it was answered, to be copied into the file if the answer is right.
     pub fn check(&self, answer: &Answer) -> Result<(), String> {
         let answered = answer.as_expected(&self.expected);
         if answered == self.expected {
             return Ok(());
         }
-        let Self { line, text, .. } = self;
-        Err(format!("line {line}: {text} -> {}\nanswered: {text} -> {}", in_words(&self.expected), in_words(&answered)))
+        let text = &self.text;
+        Err(format!("{text} -> {}\nanswered: {text} -> {}", in_words(&self.expected), in_words(&answered)))
     }
 }
 

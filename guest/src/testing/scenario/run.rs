@@ -26,7 +26,8 @@ impl Scenario {
         for step in &self.steps {
             let counters = tenants.entry(&step.tenant).or_insert_with(counters);
             counters.advance_to(step.now_ms());
-            problems.extend(answer(&policy, step, counters).and_then(|answer| step.check(&answer)).err());
+            let checked = answer(&policy, step, counters).and_then(|answer| step.check(&answer));
+            problems.extend(checked.err().map(|problem| format!("line {}: {problem}", step.line)));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }
@@ -36,7 +37,7 @@ fn answer(policy: &impl Policy, step: &Step, counters: &MemoryCounters) -> Resul
     let recorder = Recorder { counters, charged: RefCell::default() };
     let decision = policy
         .decide(&step.request(), &recorder)
-        .map_err(|fault| format!("line {}: {} ended in a fault: {fault}", step.line, step.text))?;
+        .map_err(|fault| format!("{} ended in a fault: {fault}", step.text))?;
     Ok(Answer::new(&decision, &recorder.charged.into_inner()))
 }
 

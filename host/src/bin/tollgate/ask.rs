@@ -11,20 +11,28 @@ use tollgate::{ApiKeys, Request, Tollgate};
 
 use super::{ConfigurationFile, block_on};
 
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  tollgate check demo-free --server http://127.0.0.1:8787
+  tollgate check demo-pro --route /export --cost 5 --json
+  tollgate check demo-free && make the-call";
+
 #[derive(Debug, Args)]
 pub(super) struct Question {
-    /// The API key.
+    /// The API key, as the caller of an application would show it.
     key: String,
-    /// What is asked for.
-    #[arg(long, default_value = "")]
+    /// What is asked for, as the policy's routes and costs name it; nothing if not given.
+    #[arg(long, default_value = "", hide_default_value = true)]
     route: String,
-    /// How much is asked for.
+    /// How much is asked for, 1 to 1000000000.
     #[arg(long, default_value_t = 1)]
     cost: u64,
-    /// The server to ask, such as `http://127.0.0.1:8787`. Without one the decision is made here, on the configured store.
-    #[arg(long, env = "TOLLGATE_SERVER", value_name = "URL")]
+    /// The server to ask, such as `http://127.0.0.1:8787`.
+    ///
+    /// Without one the decision is made here, on the configured store. If that is memory, its counters are fresh, and gone afterwards.
+    #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// Prints the whole answer as JSON.
+    /// Prints the whole answer as one JSON object, with the fields of `POST /v1/check`.
     #[arg(long)]
     json: bool,
 }
@@ -76,16 +84,15 @@ fn decide(source: &ConfigurationFile, question: &Question) -> anyhow::Result<Val
 
 /// The answer in a line or a few, for people.
 fn told(answer: &Value, allowed: bool) -> String {
-    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-    let mut lines = vec![format!(
-        "{} (tier {}, {})",
-        if allowed { "allowed" } else { "denied" },
-        text("tier"),
-        match answer.get("retry_after_ms").and_then(Value::as_u64) {
-            Some(ms) => format!("try again in {ms} ms"),
-            None => format!("by {}", text("source")),
-        }
-    )];
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or("");
+    let verdict = if allowed { "allowed" } else { "denied" };
+    let mut lines = vec![format!("{verdict} (tier {}, by {})", text("tier"), text("source"))];
+    lines.extend(Some(text("reason")).filter(|reason| !reason.is_empty()).map(|reason| format!("  {reason}")));
+    match answer.get("retry_after_ms").and_then(Value::as_u64) {
+        Some(ms) => lines.push(format!("  try again in {ms} ms")),
+        None if !allowed && text("source") == "policy" => lines.push("  no waiting is known to help".to_owned()),
+        None => {}
+    }
     for limit in answer.get("limits").and_then(Value::as_array).into_iter().flatten() {
         let number = |name: &str| limit.get(name).and_then(Value::as_u64).unwrap_or(0);
         let id = limit.get("id").and_then(Value::as_str).unwrap_or("");

@@ -9,9 +9,18 @@ use tollgate::config::{Config, StoreConfig};
 
 use super::{ConfigurationFile, block_on};
 
+const AFTER_HELP: &str = "\
+Examples:
+  tollgate config check
+  tollgate config check --config tollgate.toml
+  TOLLGATE_ENV=production tollgate config check --json";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Reads the configuration, connects to the store, loads and configures every policy, and says what it found. Serves nothing.
+    /// Reads the configuration, connects to the store, configures every policy, and says what it found. Serves nothing.
+    ///
+    /// The status is 0 if the configuration is sound, and 2 if not; all problems of the file and the environment are told at once.
+    #[command(after_help = AFTER_HELP)]
     Check {
         /// Prints one JSON object instead of lines.
         #[arg(long)]
@@ -22,14 +31,14 @@ pub(super) enum Command {
 pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Result<ExitCode> {
     let Command::Check { json } = command;
     let config = source.load()?;
-    let (tiers, latency) = block_on(async {
+    let (gate, latency) = block_on(async {
         let gate = Tollgate::from_config(&config).await?;
         let latency = gate.store_latency().await?;
-        Ok((gate.tiers(), latency))
+        Ok((gate, latency))
     })?;
+    let (tiers, store) = (gate.tiers(), store(&config, &gate));
     let latency_ms = latency.as_secs_f64() * 1_000.0;
     if *json {
-        let store = store(&config);
         let found = json!({
             "sound": true,
             "environment": config.environment.name(),
@@ -44,7 +53,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
     } else {
         println!("environment  {}", config.environment.name());
         println!("listen       {}", config.listen);
-        println!("store        {} (answers in {latency_ms:.2} ms)", store(&config));
+        println!("store        {store} (answers in {latency_ms:.2} ms)");
         println!("tiers        {}", tiers.join(", "));
         println!("keys         {}", config.keys.len());
         for notice in &config.notices {
@@ -55,9 +64,11 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-fn store(config: &Config) -> String {
+/// Where the counters are, and if that is not where the configuration wants them, why.
+pub(super) fn store(config: &Config, gate: &Tollgate) -> String {
     match &config.store {
         StoreConfig::Memory { .. } => "memory".to_owned(),
-        StoreConfig::Redis(redis) => redis.target.to_string(),
+        StoreConfig::Redis(redis) if gate.has_shared_store() => redis.target.to_string(),
+        StoreConfig::Redis(redis) => format!("memory, since {} cannot be used", redis.target),
     }
 }

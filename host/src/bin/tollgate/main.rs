@@ -14,13 +14,10 @@ use tollgate::config::Config;
 
 /// Limits rates by policies that are WebAssembly components.
 ///
-/// Without a command it serves. Without a configuration it counts in memory, with three tiers and three demo keys, so that there is
+/// Without a command it serves. Without a configuration it counts in memory, with four tiers and three demo keys, so that there is
 /// something to try at once: `tollgate`, then the lines it prints.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Every setting and every environment variable: docs/configuration.md, or `tollgate config check`."
-)]
+#[command(version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     source: ConfigurationFile,
@@ -28,20 +25,38 @@ struct Cli {
     command: Option<Command>,
 }
 
+const AFTER_HELP: &str = "\
+Examples:
+  tollgate                                       serve, with the demo keys
+  tollgate check demo-free                       may this key pass? charges it
+  tollgate --config tollgate.toml config check   is this configuration sound?
+  tollgate policy inspect tiered                 what is this policy, and how is it configured?
+
+Exit status: 0 if all went well, 1 if `check` was told that the request may not pass, 2 if something went wrong, which standard \
+error tells. With --json, standard output is one JSON object, or empty where the status is 2.
+
+Every setting and every environment variable stands in docs/configuration.md.";
+
 #[derive(Debug, Args)]
 struct ConfigurationFile {
     /// The configuration file, in TOML. The environment overrides it.
     ///
-    /// Without it, the one that TOLLGATE_CONFIG names.
+    /// Without it, the one that TOLLGATE_CONFIG names; without that, what is built in. `policy` reads none.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answers `POST /v1/check`, `GET /livez` and `GET /readyz` until it is told to stop.
+    /// Answers `POST /v1/check`, `GET /livez` and `GET /readyz` until SIGTERM or SIGINT.
+    ///
+    /// Requests under way then end, for at most ten seconds, and the status is 0.
+    #[command(after_help = serve::AFTER_HELP)]
     Serve,
-    /// Asks whether a request with this API key may pass, and charges it: 0 yes, 1 no, 2 no answer.
+    /// Asks whether a request with this API key may pass, and charges it.
+    ///
+    /// The status is 0 if it may pass, 1 if not, and 2 if there is no answer: the key is not known, or nobody can be asked.
+    #[command(after_help = ask::AFTER_HELP)]
     Check(ask::Question),
     /// Looks at the configuration.
     #[command(subcommand)]

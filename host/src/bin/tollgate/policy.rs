@@ -11,28 +11,49 @@ use tollgate::policy::{Component, Engine, Policy, Setting, built_in};
 
 use super::block_on;
 
+const AFTER_BUILD: &str = "\
+Examples:
+  tollgate policy build
+  tollgate policy build policies/mine --out /etc/tollgate/mine.wasm
+
+Then name the file as the `policy` of a tier.";
+
+const AFTER_INSPECT: &str = "\
+Examples:
+  tollgate policy inspect mine.wasm
+  tollgate policy inspect route-classes --json
+  tollgate policy inspect tiered --configuration '{\"limits\": [{\"id\": \"day\", \"limit\": \"1000/day\"}]}'";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Compiles a policy crate to a component that the host loads. Needs cargo and `rustup target add wasm32-unknown-unknown`.
+    /// Compiles a policy crate to a component that the host loads. Needs cargo and the target wasm32-unknown-unknown.
+    ///
+    /// `rustup target add wasm32-unknown-unknown` brings the target. What cargo says meanwhile goes to standard error.
+    #[command(after_help = AFTER_BUILD)]
     Build {
         /// The folder of the crate.
         #[arg(default_value = ".")]
         crate_folder: PathBuf,
-        /// Where to write it: a folder, or a file that ends in `.wasm`. Without it, beside the crate's Cargo.toml.
+        /// Where to write it: a folder, or a file that ends in `.wasm`.
+        ///
+        /// Without it, the folder `tollgate` of the crate's target directory. The file is called as the crate is, without `policy-`.
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
-        /// Prints one JSON object instead of a line.
+        /// Prints one JSON object instead of a line: `path`, `bytes`, `sha256`.
         #[arg(long)]
         json: bool,
     },
-    /// Loads a component as the host does, and says what it is, or every reason why the host refuses it.
+    /// Loads a component as the host does, and says what it is, or why the host refuses it.
+    ///
+    /// A component that imports what no policy gets is told every such import. The status is 0 if the host takes it, and 2 if not.
+    #[command(after_help = AFTER_INSPECT)]
     Inspect {
-        /// A `.wasm` file, or the name of a built-in policy.
+        /// A `.wasm` file, or the name of a built-in policy: `penalty`, `route-classes`, `tiered`.
         component: PathBuf,
-        /// Also starts it with this configuration, a JSON text.
+        /// Also starts it with this configuration, a JSON text, and tells every problem that it has with it.
         #[arg(long, value_name = "JSON")]
         configuration: Option<String>,
-        /// Prints one JSON object instead of lines.
+        /// Prints one JSON object instead of lines: `name`, `version`, `sha256`, `bytes`, `configured`, `schema`.
         #[arg(long)]
         json: bool,
     },
@@ -65,7 +86,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 fn inspect(path: &std::path::Path, configuration: Option<&str>) -> anyhow::Result<Value> {
     let name = path.display().to_string();
     let bytes = match path.extension() {
-        None if !path.exists() => built_in(&name)?.to_vec(),
+        None if !path.is_file() => built_in(&name)?.to_vec(),
         _ => std::fs::read(path).with_context(|| format!("failed to read {name}"))?,
     };
     block_on(async {

@@ -3,10 +3,18 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate::config::{Config, Environment, StoreConfig};
+use tollgate::Tollgate;
+use tollgate::config::{Config, Environment};
 use tollgate::server::{Serving, assemble, serve, start_logging};
 
+use super::configuration::store;
 use super::{ConfigurationFile, block_on};
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  tollgate serve
+  TOLLGATE_LISTEN=127.0.0.1:9000 REDIS_URL=redis://localhost:6379 tollgate serve
+  tollgate serve --config tollgate.toml";
 
 pub(super) fn run(source: &ConfigurationFile) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
@@ -16,7 +24,7 @@ pub(super) fn run(source: &ConfigurationFile) -> anyhow::Result<ExitCode> {
         let serving = Serving::bind(config.listen).await?;
         // Before anybody can be told the address: a signal that arrives from now on is not lost.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        greet(&config, &serving, &front.gate.tiers());
+        greet(&config, &serving, &front.gate);
         serve(serving, front, async {
             tokio::select! {
                 _ = interrupt.recv() => (),
@@ -29,15 +37,11 @@ pub(super) fn run(source: &ConfigurationFile) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn greet(config: &Config, serving: &Serving, tiers: &[String]) {
+fn greet(config: &Config, serving: &Serving, gate: &Tollgate) {
     let address = serving.address;
-    let store = match &config.store {
-        StoreConfig::Memory { .. } => "in the memory of this process".to_owned(),
-        StoreConfig::Redis(redis) => format!("in Redis at {}", redis.target),
-    };
     println!("tollgate {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("  counters  {store}");
-    println!("  tiers     {}", tiers.join(", "));
+    println!("  counters  in {}", store(config, gate));
+    println!("  tiers     {}", gate.tiers().join(", "));
     for notice in &config.notices {
         println!("  note      {notice}");
     }

@@ -119,6 +119,8 @@ fn a_tiers_configuration_becomes_json() {
         "[tiers.a]\npolicy = 'p'\n[tiers.a.config]\nt = 'x'\ni = -1\nf = 1.5\nb = true\nl = [1, 'a', { k = [] }]";
     let expected = serde_json::json!({"t": "x", "i": -1, "f": 1.5, "b": true, "l": [1, "a", {"k": []}]});
     assert_eq!(load(Some(file), "").unwrap().tiers["a"].config, expected);
+    let text = load(Some("[tiers.a]\npolicy = 'p'\nconfig = '4/m'"), "").unwrap();
+    assert_eq!(text.tiers["a"].config, serde_json::json!("4/m"), "a policy may be configured by less than a table");
     refuses("[tiers.a]\npolicy = 'p'\nconfig.x = inf", &["`tiers.a.config` in etc/tollgate.toml: JSON"]);
     refuses("[tiers.a]\npolicy = 'p'\nconfig.x = 2026-01-01", &["write it in quotes"]);
 }

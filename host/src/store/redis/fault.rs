@@ -57,8 +57,7 @@ pub(super) fn advice(error: &RedisError, user: &str, prefix: &str) -> String {
     told.to_owned()
 }
 
-const WRONG_PASSWORD: &str =
-    "it does not accept the user or the password; check REDIS_USERNAME and REDIS_PASSWORD, and that the user is on";
+const WRONG_PASSWORD: &str = "it does not accept the user or the password; check the user in REDIS_URL and REDIS_PASSWORD, and that the user is on";
 
 fn without_code(error: &RedisError) -> String {
     let cause =

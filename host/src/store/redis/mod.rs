@@ -138,6 +138,9 @@ impl Redis {
 
     async fn charge_list(&self, charges: &[Charge], within: Duration) -> Outcomes {
         let plan = Plan::new(charges)?;
+        if within.is_zero() {
+            return Err(Fault::new(FaultKind::Timeout, format!("{}: not asked, since no time is left", self.name)));
+        }
         let link = self.link.load_full();
         let asked = timeout(within, self.ask(&link.manager, &plan)).await;
         let answer = match asked {
