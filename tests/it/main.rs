@@ -3,8 +3,13 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic fails the test, and says where")]
 #![expect(clippy::disallowed_methods, reason = "a test of the real product watches the real clock")]
 
+mod author;
+mod cli;
 mod counter;
 mod floors;
+mod gate;
+mod policy;
 mod prebuilt;
+mod scenarios;
 mod server;
 mod store;

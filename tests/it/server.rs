@@ -93,6 +93,7 @@ async fn a_bad_question_is_refused_by_field_and_charges_nothing() -> Result<()> 
         (" ".repeat(10_000_000), 413, None),
         ("{}".to_owned(), 400, Some("api_key")),
         (json!({ "api_key": 7 }).to_string(), 400, Some("api_key")),
+        (json!({ "api_key": null, "tenant": [] }).to_string(), 400, Some("tenant")),
         (json!({ "api_key": "" }).to_string(), 400, Some("api_key")),
         (json!({ "api_key": "demo\u{0}free" }).to_string(), 400, Some("api_key")),
         (json!({ "api_key": "demo\nfree" }).to_string(), 400, Some("api_key")),
@@ -164,8 +165,15 @@ async fn only_a_trusted_caller_names_tenants() -> Result<()> {
         }
         assert_eq!(asked.send().await?.status().as_u16(), status, "{token:?}");
     }
-    let by_key = client.post(&url).body(json!({ "api_key": "demo-free" }).to_string()).send().await?;
-    assert_eq!(by_key.status(), StatusCode::OK);
+    for (question, status) in [
+        (json!({ "api_key": "demo-free" }), 200),
+        // Each new subject would have limits of its own.
+        (json!({ "api_key": "demo-free", "subject": "another" }), 403),
+    ] {
+        // Another scheme, as a proxy may add it, is no claim to trust.
+        let asked = client.post(&url).basic_auth("proxy", Some("password")).body(question.to_string());
+        assert_eq!(asked.send().await?.status().as_u16(), status, "{question}");
+    }
     Ok(())
 }
 
@@ -226,12 +234,13 @@ async fn every_key_expires_and_none_holds_an_api_key() -> Result<()> {
         assert_eq!(check(&client, &server, &json!({ "api_key": key })).await?.status, StatusCode::OK);
     }
     let keys: Vec<String> = redis.run(&["KEYS", "*"])?;
-    let counters = keys.iter().filter(|key| key.starts_with("ratelimit:{tenant-")).count();
-    assert_eq!(counters, 6, "two limits for each of three keys: {keys:?}");
+    let days = keys.iter().filter(|key| key.starts_with("ratelimit:{tenant-") && key.contains(":day:")).count();
+    assert_eq!(days, 3, "one limit a day for each of three keys: {keys:?}");
     for key in &keys {
         assert!(key.starts_with("ratelimit:"), "{key}");
         let ttl: i64 = redis.run(&["PTTL", key])?;
-        assert!(ttl > 0, "{key} has the expiry {ttl}");
+        // -1 is a key that stays for ever; -2 one that is gone already.
+        assert!(ttl > 0 || ttl == -2, "{key} has the expiry {ttl}");
     }
     server.signal("TERM")?;
     let (_, output) = server.wait()?;
@@ -244,42 +253,71 @@ async fn every_key_expires_and_none_holds_an_api_key() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_delays_nobody_past_the_deadline() -> Result<()> {
+async fn a_redis_that_hangs_under_load_delays_nobody_past_the_deadline() -> Result<()> {
     let redis = RedisServer::start()?;
     let url = redis.url();
-    let server = Server::start([
-        ("REDIS_URL", url.as_str()),
-        ("TOLLGATE_DEADLINE_MS", "100"),
-        ("TOLLGATE_ON_STORE_FAULT", "allow"),
-    ])?;
+    let variables =
+        [("REDIS_URL", url.as_str()), ("TOLLGATE_DEADLINE_MS", "100"), ("TOLLGATE_ON_STORE_FAULT", "allow")];
+    let server = Server::start(variables)?;
     let client = Client::new();
     let pro = json!({ "api_key": "demo-pro" });
     assert_eq!(check(&client, &server, &pro).await?.body["source"], "policy");
     redis.stop()?;
-    for _ in 0..5 {
-        let asked = Instant::now();
-        let reply = check(&client, &server, &pro).await?;
-        let took = asked.elapsed();
-        assert_eq!(reply.status, StatusCode::OK);
-        assert_eq!(
-            (&reply.body["source"], &reply.body["fault"]),
-            (&json!("store-fault"), &json!("timeout")),
-            "{}",
-            reply.body
-        );
-        // The deadline, the guest's time, and what a busy machine adds to an HTTP round trip.
-        assert!(took < Duration::from_millis(400), "{took:?}");
+    let url = format!("{}/v1/check", server.url);
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let (client, url, question) = (client.clone(), url.clone(), pro.to_string());
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    let asked = Instant::now();
+                    let reply = client.post(&url).body(question.clone()).send().await?;
+                    let (status, took) = (reply.status(), asked.elapsed());
+                    let body: Value = serde_json::from_str(&reply.text().await?)?;
+                    assert_eq!((status, &body["source"]), (StatusCode::OK, &json!("store-fault")), "{body}");
+                    // The deadline, and what 64 HTTP clients on a busy machine add to it; a store that is waited for would take for ever.
+                    assert!(took < Duration::from_secs(2), "{took:?}: {body}");
+                }
+                Ok::<_, anyhow::Error>(())
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await??;
     }
     let ready = client.get(format!("{}/readyz", server.url)).send().await?;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     redis.cont()?;
-    let recovered = Instant::now();
+    let recovering = Instant::now();
     while check(&client, &server, &pro).await?.body["source"] != "policy" {
-        assert!(recovered.elapsed() < Duration::from_secs(5), "it did not recover by itself");
+        assert!(recovering.elapsed() < Duration::from_secs(5), "it did not recover by itself");
     }
-    let ready: Value = serde_json::from_str(&client.get(format!("{}/readyz", server.url)).send().await?.text().await?)?;
-    assert_eq!(ready["store"]["healthy"], true, "{ready}");
+    let ready = client.get(format!("{}/readyz", server.url)).send().await?;
+    let ready: Value = serde_json::from_str(&ready.text().await?)?;
+    assert_eq!((&ready["store"]["healthy"], &ready["store"]["shared"]), (&json!(true), &json!(true)), "{ready}");
     assert!(ready["store"]["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{ready}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_decision_of_two_limits_costs_one_round_trip() -> Result<()> {
+    let redis = RedisServer::start()?;
+    let server = Server::start([("REDIS_URL", redis.url().as_str())])?;
+    let client = Client::new();
+    let calls = || -> Result<u64> {
+        let stats: String = redis.run(&["INFO", "commandstats"])?;
+        let of = |command: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+            line.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        Ok(of("eval") + of("evalsha"))
+    };
+    check(&client, &server, &json!({ "api_key": "demo-pro" })).await?;
+    let before = calls()?;
+    for _ in 0..10 {
+        let reply = check(&client, &server, &json!({ "api_key": "demo-pro" })).await?;
+        assert_eq!(reply.body["limits"].as_array().map(Vec::len), Some(2), "{}", reply.body);
+    }
+    assert_eq!(calls()? - before, 10);
     Ok(())
 }
 
@@ -398,7 +436,7 @@ async fn the_command_line_asks_a_server_or_decides_here() -> Result<()> {
 
 #[tokio::test]
 async fn the_classes_of_routes_follow_the_environment() -> Result<()> {
-    let server = Server::start([("RATE_LIMIT_AUTH", "3,60")])?;
+    let server = Server::start([("RATE_LIMIT_AUTH", "3,86400")])?;
     let client = Client::new();
     let ask = async |route: &str| {
         let question = json!({ "tenant": "vibewell", "tier": "classes", "subject": "203.0.113.9", "route": route });
@@ -424,11 +462,13 @@ async fn the_files_of_deploy_give_a_redis_that_serves() -> Result<()> {
     let url = format!("redis://tollgate@127.0.0.1:{}", redis.port());
     let server = Server::start([("REDIS_URL", url.as_str()), ("REDIS_PASSWORD", "change-this-password")])?;
     let client = Client::new();
-    for left in [9, 8] {
+    for left in [999, 998] {
         let reply = check(&client, &server, &json!({ "api_key": "demo-free" })).await?;
         assert_eq!(reply.body["source"], "policy", "{}", reply.body);
-        assert_eq!(remaining(&reply, "second"), left);
+        assert_eq!(remaining(&reply, "day"), left);
     }
-    assert!(server.output().contains("in Redis"), "{}", server.output());
+    let ready = client.get(format!("{}/readyz", server.url)).send().await?;
+    let ready: Value = serde_json::from_str(&ready.text().await?)?;
+    assert_eq!(ready["store"]["shared"], true, "development fell back to memory: {}", server.output());
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -22,32 +23,27 @@ pub struct Server {
 ///
 /// # Errors
 ///
-/// Fails if it is missing or older than the host's sources, with the command that builds it.
+/// Fails if it is missing or older than a file it was built from, with the command that builds it.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
     let program = folder.join("tollgate");
     let way_out = "run `cargo build --workspace --all-targets` first, as ./check does";
-    let built = program
-        .metadata()
-        .and_then(|found| found.modified())
-        .with_context(|| format!("no {}: {way_out}", program.display()))?;
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src")];
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir()? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else {
-                ensure!(
-                    entry.metadata()?.modified()? <= built,
-                    "{} is newer than the program: {way_out}",
-                    entry.path().display()
-                );
-            }
-        }
+    let built = modified(&program).with_context(|| format!("no {}: {way_out}", program.display()))?;
+    // What cargo writes beside a program: `program: source source …`, with a backslash before each space of a path.
+    let sources = std::fs::read_to_string(folder.join("tollgate.d"))?.replace("\\ ", "\0");
+    for source in sources.split_whitespace().skip(1).map(|path| PathBuf::from(path.replace('\0', " "))) {
+        ensure!(
+            modified(&source).is_ok_and(|at| at <= built),
+            "{} is newer than the program: {way_out}",
+            source.display()
+        );
     }
     Ok(program)
+}
+
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    path.metadata()?.modified()
 }
 
 /// A command that runs the program with nothing of this process's environment but what `variables` gives.

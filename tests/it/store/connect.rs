@@ -32,7 +32,7 @@ async fn a_server_that_lets_nobody_in_says_why() -> Result<()> {
     let wrong = RedisTarget { password: Some(Secret::new("wrong one")), ..server.target() };
     let text = refusal(&wrong, SOON).await;
     assert!(
-        text.contains("it does not accept the user or the password; check REDIS_USERNAME and REDIS_PASSWORD"),
+        text.contains("it does not accept the user or the password; check the user in REDIS_URL and REDIS_PASSWORD"),
         "{text}"
     );
     assert!(!text.contains("wrong one"), "{text}");

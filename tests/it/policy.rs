@@ -1,0 +1,83 @@
+//! The bounds of a policy, each with a guest that tries to break it.
+//!
+//! A fault of a policy is answered by the rule of its tier, in time, and harms neither its neighbours nor its own next decision.
+
+mod charges;
+mod decide;
+mod guest;
+mod load;
+mod log;
+mod store;
+
+use std::time::{Duration, Instant};
+
+use tollgate::store::Memory;
+use tollgate::{Decision, OnFault, PolicyFaultKind, Request, Source, SystemClock, Tollgate, Verdict};
+
+use guest::Guest;
+use store::Remote;
+
+const DEADLINE: Duration = Duration::from_millis(50);
+/// What a decision may take over its deadline: the time of a policy.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// Three tiers: `denies` and `allows` are decided by `guest` and have that rule for its faults, `honest` is its neighbour.
+async fn gates(guest: &Guest<'_>) -> [Tollgate; 2] {
+    let memory = || Memory::new(SystemClock::new());
+    let builder = || {
+        Tollgate::builder()
+            .deadline(DEADLINE)
+            .tier("denies", guest.tier(OnFault::Deny))
+            .tier("allows", guest.tier(OnFault::Allow))
+            .tier("honest", Guest::HONEST.tier(OnFault::Deny))
+    };
+    // A guest runs as a plain call over a store that answers at once, and on a stack of its own over any other.
+    [
+        builder().store(memory()).build().await.unwrap(),
+        builder().store(Remote::answering(memory())).build().await.unwrap(),
+    ]
+}
+
+fn request<'a>(tier: &'a str, route: &'a str) -> Request<'a> {
+    Request::new("acme", "alice").unwrap().with_tier(tier).unwrap().with_route(route).unwrap()
+}
+
+/// A guest that does `evil` is answered for by the rules, for this kind of fault.
+async fn contains(evil: &str, fault: PolicyFaultKind) {
+    contains_guest(&Guest { name: "evil", evil, ..Guest::HONEST }, fault).await;
+}
+
+async fn contains_guest(guest: &Guest<'_>, fault: PolicyFaultKind) {
+    for gate in gates(guest).await {
+        for (tier, verdict) in [("denies", Verdict::Deny), ("allows", Verdict::Allow)] {
+            let decision = in_time(&gate, &request(tier, "/evil")).await;
+            assert_eq!((decision.source, decision.verdict), (Source::PolicyFault(fault), verdict), "{gate:?}");
+            assert_eq!(decision.reason, "the policy could not decide");
+        }
+        decides_honestly(&gate, "honest", 0).await;
+        decides_honestly(&gate, "denies", 0).await;
+        decides_honestly(&gate, "allows", 1).await;
+    }
+}
+
+/// The tier's policy decides by a counter on which so much was charged before.
+async fn decides_honestly(gate: &Tollgate, tier: &str, before: u64) {
+    let decision = gate.decide(&request(tier, "")).await;
+    assert_eq!((decision.source, decision.verdict), (Source::Policy, Verdict::Allow), "{tier} of {gate:?}");
+    let remaining: Vec<u64> = decision.limits.iter().map(|charged| charged.outcome.remaining).collect();
+    assert_eq!(remaining, [999 - before], "{tier} of {gate:?}");
+}
+
+/// Decides within the deadline and its grace, at least once in a few times: on a busy machine the test itself may be kept waiting.
+async fn in_time(gate: &Tollgate, request: &Request<'_>) -> Decision {
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        let decision = gate.decide(request).await;
+        fastest = fastest.min(began.elapsed());
+        if fastest <= DEADLINE + GRACE {
+            return decision;
+        }
+    }
+    panic!("the fastest of five decisions took {fastest:?}");
+}

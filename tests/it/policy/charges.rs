@@ -1,0 +1,222 @@
+//! What a guest may charge, and what it is told when it may not.
+
+use tollgate::PolicyFaultKind::{self, Budget, Nonsense};
+use tollgate::store::Memory;
+use tollgate::{Decision, OnFault, Source, SystemClock, Tollgate, Verdict};
+
+use super::guest::Guest;
+use super::{contains_guest, gates, request};
+
+/// A guest that changes an honest charge, whose address is in `$at`, before it makes it.
+fn charging(change: &str) -> String {
+    format!("(local.set $at (call $charge (i32.const 0))) {change} (return (call $decided (i32.const 1)))")
+}
+
+/// A charge changed like this is a fault of this kind, and the guest is told exactly this.
+async fn refuses(change: &str, fault: PolicyFaultKind, told: &str) {
+    refuses_all(&charging(change), fault, told).await;
+}
+
+async fn refuses_all(evil: &str, fault: PolicyFaultKind, told: &str) {
+    let guest = Guest { name: "evil", pages: "32", evil, ..Guest::HONEST };
+    contains_guest(&guest, fault).await;
+    for gate in gates(&guest).await {
+        // The guest reads out what it is told instead of failing by it.
+        let decision = gate.decide(&request("denies", "/evil").with_cost(2).unwrap()).await;
+        assert_eq!((decision.source, decision.reason.as_str()), (Source::Policy, told));
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_counted_is_nonsense() {
+    let limits = [
+        ("(i64.store offset=24 (local.get $at) (i64.const 0))", "limit `limit`: max 0 is not 1 to 1000000000"),
+        (
+            "(i64.store offset=24 (local.get $at) (i64.const -1))",
+            "limit `limit`: max 18446744073709551615 is not 1 to 1000000000",
+        ),
+        ("(i64.store offset=32 (local.get $at) (i64.const 0))", "limit `limit`: window 0s is not 1ms to 366d"),
+        (
+            "(i64.store offset=32 (local.get $at) (i64.const -1))",
+            "limit `limit`: window 18446744073709551615us is not 1ms to 366d",
+        ),
+    ];
+    for (change, problem) in limits {
+        refuses(change, Nonsense, problem).await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_without_a_proper_id_is_nonsense() {
+    refuses(
+        "(i32.store offset=4 (local.get $at) (i32.const 0))",
+        Nonsense,
+        "limit id `` is not 1 to 64 of A-Z a-z 0-9 . _ -",
+    )
+    .await;
+    let braces = "(i32.store (i32.const 3000) (i32.const 0x7d2a7b)) (i32.store (local.get $at) (i32.const 3000)) \
+                  (i32.store offset=4 (local.get $at) (i32.const 3))";
+    refuses(braces, Nonsense, "limit id `{*}` is not 1 to 64 of A-Z a-z 0-9 . _ -").await;
+}
+
+#[tokio::test]
+async fn a_way_of_counting_that_the_host_does_not_know_is_nonsense() {
+    refuses(
+        "(i32.store8 offset=8 (local.get $at) (i32.const 3))",
+        Nonsense,
+        "algorithm: this host does not know `concurrency`",
+    )
+    .await;
+    let other = "(i32.store8 offset=8 (local.get $at) (i32.const 5)) (i32.store (i32.const 3000) (i32.const 0x1b6965))
+        (i32.store offset=12 (local.get $at) (i32.const 3000)) (i32.store offset=16 (local.get $at) (i32.const 3))";
+    refuses(other, Nonsense, "algorithm: this host does not know `ei\\u{1b}`").await;
+}
+
+#[tokio::test]
+async fn a_mode_that_the_host_does_not_know_is_nonsense() {
+    let other = "(i32.store8 offset=64 (local.get $at) (i32.const 3))
+        (i32.store offset=68 (local.get $at) (i32.const 2312)) (i32.store offset=72 (local.get $at) (i32.const 3))";
+    refuses(other, Nonsense, "mode: this host does not know `key`").await;
+}
+
+#[tokio::test]
+async fn a_reservation_is_nonsense_to_a_host_that_takes_none() {
+    refuses(
+        "(i32.store8 offset=80 (local.get $at) (i32.const 1))",
+        Nonsense,
+        "hold-ms: this host takes no reservations",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_over_its_length_is_nonsense() {
+    let long = "(memory.fill (i32.const 8192) (i32.const 97) (i32.const 129)) (i32.store offset=48 (local.get $at) (i32.const 8192))
+        (i32.store offset=52 (local.get $at) (i32.const 129))";
+    refuses(long, Nonsense, "key: 129 bytes; at most 128").await;
+}
+
+#[tokio::test]
+async fn a_key_with_a_control_character_is_nonsense() {
+    for control in ["0x0a", "0x00", "0x1b", "0x7f"] {
+        let change = format!(
+            "(i32.store8 (i32.const 3000) (i32.const {control})) (i32.store offset=48 (local.get $at) (i32.const 3000)) \
+             (i32.store offset=52 (local.get $at) (i32.const 1))"
+        );
+        refuses(&change, Nonsense, "key: holds a control character").await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_a_megabyte_is_not_copied() {
+    let change = "(i32.store offset=48 (local.get $at) (i32.const 65536)) (i32.store offset=52 (local.get $at) (i32.const 1048576))";
+    let guest = Guest { name: "evil", pages: "32", evil: &charging(change), ..Guest::HONEST };
+    contains_guest(&guest, Budget).await;
+}
+
+#[tokio::test]
+async fn charges_of_a_decision_are_counted() {
+    let nine = "(loop $next (drop (call $charge (local.get $at)))
+          (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 9))))
+        (return (call $decided (i32.const 9)))";
+    refuses_all(nine, Budget, "9 charges in one decision; at most 8").await;
+}
+
+#[tokio::test]
+async fn a_list_of_ten_thousand_charges_is_not_copied() {
+    let guest =
+        Guest { name: "evil", pages: "32", evil: "(return (call $decided (i32.const 10000)))", ..Guest::HONEST };
+    contains_guest(&guest, Budget).await;
+}
+
+#[tokio::test]
+async fn calls_of_a_decision_are_counted() {
+    let nine = "(loop $next (call $charge-all (i32.const 4096) (i32.const 0) (i32.const 1152))
+          (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 8))))
+        (return (call $decided (i32.const 0)))";
+    refuses_all(nine, Budget, "more than 8 calls to charge-all in one decision").await;
+}
+
+#[tokio::test]
+async fn eight_charges_in_eight_calls_are_within_the_budget() {
+    let eight = "(drop (call $charge (i32.const 0))) (loop $next (drop (call $decided (i32.const 1)))
+          (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 8))))
+        (return (i32.const 1024))";
+    for decision in decisions(eight).await {
+        let remaining: Vec<u64> = decision.limits.iter().map(|charged| charged.outcome.remaining).collect();
+        assert_eq!((decision.source, remaining), (Source::Policy, (992..1000).rev().collect()));
+    }
+}
+
+#[tokio::test]
+async fn a_charge_that_can_never_fit_is_refused_and_takes_nothing() {
+    for decision in decisions(&charging("(i64.store offset=56 (local.get $at) (i64.const -1))")).await {
+        assert_eq!((decision.source, decision.verdict, decision.retry_after()), (Source::Policy, Verdict::Deny, None));
+        assert_eq!(decision.limits[0].outcome.remaining, 1000);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_key_and_one_that_looks_like_a_whole_key_are_keys_like_others() {
+    let empty = "(i32.store offset=52 (local.get $at) (i32.const 0))";
+    let text = "{rival}:honest:limit:f:*";
+    let whole = format!(
+        "(i32.store offset=48 (local.get $at) (i32.const 2400)) (i32.store offset=52 (local.get $at) (i32.const {}))",
+        text.len()
+    );
+    let module = format!("(data (i32.const 2400) {text:?})");
+    for change in [empty, &whole] {
+        let evil = charging(change);
+        for gate in gates(&Guest { name: "evil", evil: &evil, module: &module, ..Guest::HONEST }).await {
+            let decision = gate.decide(&request("denies", "/evil")).await;
+            assert_eq!((decision.source, decision.limits[0].outcome.remaining), (Source::Policy, 999));
+            super::decides_honestly(&gate, "denies", 0).await;
+        }
+    }
+}
+
+/// The same policy, key and limit for two tenants, and a neighbour's policy with the same key and limit.
+#[tokio::test]
+async fn a_key_stays_with_its_tenant_and_its_policy() {
+    let guest = Guest { name: "evil", ..Guest::HONEST };
+    for gate in gates(&guest).await {
+        super::decides_honestly(&gate, "denies", 0).await;
+        super::decides_honestly(&gate, "allows", 1).await;
+        super::decides_honestly(&gate, "honest", 0).await;
+        let other = tollgate::Request::new("rival", "alice").unwrap().with_tier("denies").unwrap();
+        assert_eq!(gate.decide(&other).await.limits[0].outcome.remaining, 999);
+    }
+}
+
+#[tokio::test]
+async fn charges_that_a_trap_cut_short_stay_charged() {
+    let evil = "(drop (call $charge (i32.const 0))) (drop (call $decided (i32.const 1))) (unreachable)";
+    for gate in gates(&Guest { name: "evil", evil, ..Guest::HONEST }).await {
+        assert!(!gate.decide(&request("denies", "/evil")).await.is_allowed());
+        super::decides_honestly(&gate, "denies", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_charged_while_a_policy_is_configured() {
+    let configure =
+        "(drop (call $charge (i32.const 0))) (call $charge-all (i32.const 4096) (i32.const 1) (i32.const 1152))
+        (if (i32.load8_u (i32.const 1152)) (then
+          (if (i32.ne (i32.load8_u (i32.const 1156)) (i32.const 2)) (then (unreachable)))
+          (return (call $problem (i32.load (i32.const 1160)) (i32.load (i32.const 1164))))))";
+    let guest = Guest { name: "evil", configure, ..Guest::HONEST };
+    let store = Memory::new(SystemClock::new());
+    let builder = Tollgate::builder().store(store).tier("evil", guest.tier(OnFault::Deny));
+    let refused = builder.build().await.unwrap_err();
+    let told = "tier `evil`: failed to configure policy `evil`: a policy may charge only while it decides";
+    assert_eq!(refused.to_string(), told);
+}
+
+/// The decision of a guest that does `evil`, over each kind of store.
+async fn decisions(evil: &str) -> Vec<Decision> {
+    let mut decisions = Vec::new();
+    for gate in gates(&Guest { name: "evil", evil, ..Guest::HONEST }).await {
+        decisions.push(gate.decide(&request("denies", "/evil")).await);
+    }
+    decisions
+}

@@ -1,0 +1,117 @@
+//! Stores that must be waited for, some of them in vain.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tollgate::store::{Memory, Reply, Store};
+use tollgate::{Charge, Fault, FaultKind, OnFault, Request, Source, SystemClock, Tollgate, Verdict};
+
+use super::guest::Guest;
+use super::{in_time, request};
+
+/// A store that keeps its caller waiting.
+#[derive(Clone, Debug)]
+pub(super) struct Remote {
+    counters: Arc<Memory>,
+    manner: Arc<AtomicU8>,
+}
+
+const ANSWERS: u8 = 0;
+const TIMES_OUT: u8 = 1;
+const HANGS: u8 = 2;
+
+impl Remote {
+    /// One that answers by `counters` when it is waited for.
+    pub(super) fn answering(counters: Memory) -> Self {
+        Self { counters: Arc::new(counters), manner: Arc::new(AtomicU8::new(ANSWERS)) }
+    }
+
+    fn set(&self, manner: u8) {
+        self.manner.store(manner, Ordering::Relaxed);
+    }
+}
+
+impl Store for Remote {
+    fn charge<'a>(&'a self, charges: &'a [Charge], within: Duration) -> Reply<'a> {
+        Reply::Pending(match self.manner.load(Ordering::Relaxed) {
+            ANSWERS => Box::pin(async move {
+                tokio::task::yield_now().await;
+                self.counters.charge(charges, within).outcomes().await
+            }),
+            TIMES_OUT => Box::pin(async move {
+                tokio::time::sleep(within).await;
+                Err(Fault::new(FaultKind::Timeout, "no answer"))
+            }),
+            _ => Box::pin(pending()),
+        })
+    }
+}
+
+async fn honest_gate(store: &Remote) -> Tollgate {
+    let (denies, allows) = (Guest::HONEST.tier(OnFault::Deny), Guest::HONEST.tier(OnFault::Deny));
+    Tollgate::builder()
+        .deadline(super::DEADLINE)
+        .store(store.clone())
+        .tier("denies", tollgate::TierPlan { on_store_fault: OnFault::Deny, ..denies })
+        .tier("allows", tollgate::TierPlan { on_store_fault: OnFault::Allow, ..allows })
+        .build()
+        .await
+        .unwrap()
+}
+
+fn remote() -> Remote {
+    Remote::answering(Memory::new(SystemClock::new()))
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_answered_for_in_time() {
+    let store = remote();
+    let gate = honest_gate(&store).await;
+    store.set(TIMES_OUT);
+    for (tier, verdict) in [("denies", Verdict::Deny), ("allows", Verdict::Allow)] {
+        let decision = in_time(&gate, &request(tier, "")).await;
+        assert_eq!((decision.source, decision.verdict), (Source::StoreFault(FaultKind::Timeout), verdict));
+    }
+    store.set(ANSWERS);
+    super::decides_honestly(&gate, "denies", 0).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_asks_a_slow_store_again_and_again_is_answered_in_time() {
+    let store = remote();
+    let evil = "(loop $again (drop (call $charge (i32.const 0))) (drop (call $decided (i32.const 1)))
+        (br_if $again (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 8)))) (return (i32.const 1024))";
+    let guest = Guest { evil, ..Guest::HONEST };
+    let builder = Tollgate::builder().deadline(super::DEADLINE).store(store.clone());
+    let gate = builder.tier("slow", guest.tier(OnFault::Deny)).build().await.unwrap();
+    store.set(TIMES_OUT);
+    let decision = in_time(&gate, &request("slow", "/again")).await;
+    assert_eq!(decision.source, Source::StoreFault(FaultKind::Timeout));
+}
+
+#[tokio::test]
+async fn a_decision_that_is_given_up_leaves_the_gate_as_it_was() {
+    let store = remote();
+    let gate = honest_gate(&store).await;
+    store.set(HANGS);
+    for _ in 0..100 {
+        let request = request("denies", "");
+        let mut decision = Box::pin(gate.decide(&request));
+        assert!(decision.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    store.set(ANSWERS);
+    super::decides_honestly(&gate, "denies", 0).await;
+}
+
+#[tokio::test]
+async fn a_decision_moves_between_threads() {
+    fn movable<T: Send>(future: T) -> T {
+        future
+    }
+    let gate = honest_gate(&remote()).await;
+    let request = Request::new("acme", "alice").unwrap().with_tier("denies").unwrap();
+    assert!(movable(gate.decide(&request)).await.is_allowed());
+}
