@@ -20,11 +20,17 @@ impl KeySpace {
     /// braces, `tenant` without braces and control characters, `space` a name.
     #[must_use]
     pub fn new(prefix: &str, tenant: &str, space: &str) -> Self {
-        let mut head = String::with_capacity(prefix.len() + tenant.len() + space.len() + 5);
+        let mut keys = Self { head: String::with_capacity(prefix.len() + tenant.len() + space.len() + 5) };
+        keys.rename(prefix, tenant, space);
+        keys
+    }
+
+    /// Becomes another space, in the memory of this one.
+    pub(crate) fn rename(&mut self, prefix: &str, tenant: &str, space: &str) {
+        self.head.clear();
         for part in [prefix, ":{", tenant, "}:", space, ":"] {
-            head.push_str(part);
+            self.head.push_str(part);
         }
-        Self { head }
     }
 
     /// The key of `limit`'s counter named `suffix`.

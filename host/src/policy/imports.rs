@@ -11,7 +11,7 @@ use super::contract::{self, COUNTERS, LOG, Level, VERSION};
 use super::engine::Engine;
 use super::guest_time::GuestTime;
 use super::instance::Blueprint;
-use super::{Bounds, PolicyFault};
+use super::{Bounds, PolicyFault, Subject};
 use crate::counter::{Algorithm, Mode};
 use crate::model::{Charge, Charged, Fault, FaultKind, KeySpace, Limit, PolicyFaultKind, Quota};
 use crate::store::{Outcomes, Store};
@@ -56,13 +56,6 @@ pub(super) struct Call {
     pub(super) fault: Option<Fault>,
 }
 
-/// What one decision begins with.
-pub(super) struct Opening {
-    pub(super) keys: KeySpace,
-    /// The tick at which its deadline is over.
-    pub(super) until: u64,
-}
-
 impl Call {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
         let bounds = blueprint.bounds;
@@ -89,10 +82,10 @@ impl Call {
     }
 
     /// Begins a decision. Answers its time in ticks.
-    pub(super) fn open_decision(&mut self, opening: Opening) -> u64 {
-        self.keys = opening.keys;
+    pub(super) fn open_decision(&mut self, subject: &Subject<'_>, until: u64) -> u64 {
+        self.keys.rename(subject.prefix, subject.request.tenant(), subject.space);
         self.may_charge = true;
-        self.open(opening.until)
+        self.open(until)
     }
 
     fn open(&mut self, until: u64) -> u64 {

@@ -8,7 +8,7 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, Trap};
 
 use super::contract::{self, VERSION, Verdict as Told};
 use super::engine::Engine;
-use super::imports::{Call, LogBudget, Opening};
+use super::imports::{Call, LogBudget};
 use super::{Answer, Bounds, PolicyFault, Ruling, Subject};
 use crate::model::{PolicyFaultKind, Verdict};
 use crate::store;
@@ -79,7 +79,7 @@ impl Instance {
     pub(super) async fn decide(&mut self, subject: &Subject<'_>, until: u64) -> Answer {
         let request = Arc::get_mut(&mut self.request).expect("the engine has dropped the last call's arguments");
         request.fill(subject.request, subject.now);
-        let ticks = self.store.data_mut().open_decision(Opening { keys: subject.keys(), until });
+        let ticks = self.store.data_mut().open_decision(subject, until);
         self.store.set_epoch_deadline(ticks);
         self.decisions_left = self.decisions_left.saturating_sub(1);
         let called = call(self.decide, &mut self.store, self.waits, (Arc::clone(&self.request),)).await;

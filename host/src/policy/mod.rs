@@ -24,7 +24,7 @@ pub use built_in::built_in;
 pub use engine::Engine;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Charged, Fault, KeySpace, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
+use crate::model::{Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
 use crate::store::{Memory, Store};
 use crate::time::{SystemClock, Timestamp};
 use instance::{Blueprint, Instance, StartError};
@@ -163,12 +163,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) deadline: Duration,
 }
 
-impl Subject<'_> {
-    fn keys(&self) -> KeySpace {
-        KeySpace::new(self.prefix, self.request.tenant(), self.space)
-    }
-}
-
 /// What a policy decided.
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
@@ -214,7 +208,7 @@ impl Policy {
             blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
         let warm = component.engine.warm();
         match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)).await {
-            Ok(instance) => warm.keep(instance),
+            Ok(instance) => warm.keep(Box::new(instance)),
             Err(StartError::Fault(fault)) => {
                 return Err(Error::new(ErrorKind::Policy, format!("failed to start policy `{name}`: {fault}")));
             }
@@ -242,7 +236,7 @@ impl Policy {
         };
         let mut instance = match self.warm.take() {
             Some(instance) => instance,
-            None => self.start(until).await?,
+            None => Box::new(self.start(until).await?),
         };
         let answer = instance.decide(subject, until).await;
         if instance.is_fresh(&self.blueprint.bounds) {

@@ -12,9 +12,9 @@ pub(super) struct Warm {
     stripes: Box<[Stripe]>,
 }
 
-/// A stripe on cache lines of its own.
+/// A stripe on cache lines of its own. Instances are boxed, since they are large and move with every decision.
 #[repr(align(128))]
-struct Stripe(Mutex<Vec<Instance>>);
+struct Stripe(Mutex<Vec<Box<Instance>>>);
 
 impl Warm {
     pub(super) fn new() -> Self {
@@ -23,7 +23,7 @@ impl Warm {
     }
 
     /// A warm instance, the one that served last on this thread if it can be had.
-    pub(super) fn take(&self) -> Option<Instance> {
+    pub(super) fn take(&self) -> Option<Box<Instance>> {
         let own = self.own();
         let (before, from_own) = self.stripes.split_at(own);
         from_own.iter().chain(before).find_map(|stripe| match stripe.0.try_lock() {
@@ -34,7 +34,7 @@ impl Warm {
     }
 
     /// Keeps an instance, unless enough are kept.
-    pub(super) fn keep(&self, instance: Instance) {
+    pub(super) fn keep(&self, instance: Box<Instance>) {
         let Some(stripe) = self.stripes.get(self.own()) else { return };
         let mut instances = stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
         if instances.len() < Bounds::WARM_PER_CORE {
