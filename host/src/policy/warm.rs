@@ -12,8 +12,9 @@ pub(super) struct Warm {
     stripes: Box<[Stripe]>,
 }
 
-/// A stripe on cache lines of its own. Instances are boxed, since they are large and move with every decision.
+/// A stripe on cache lines of its own.
 #[repr(align(128))]
+#[expect(clippy::vec_box, reason = "an instance is large, and moves twice with every decision")]
 struct Stripe(Mutex<Vec<Box<Instance>>>);
 
 impl Warm {
