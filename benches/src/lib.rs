@@ -114,12 +114,12 @@ impl HostCounters<'_> {
         let quota = Quota { max: rule.max, window: Duration::from_micros(rule.window_us), burst: rule.burst };
         let limit = tollgate::Limit::new(charge.limit.id(), tollgate::Algorithm::TokenBucket, quota)
             .expect("the limit is sound");
-        Charge { key: self.keys.key(&limit, charge.key), limit, cost: charge.cost, mode: Mode::Enforce }
+        Charge { key: self.keys.key(&limit, charge.key), limit, cost: charge.cost, mode: Mode::Enforce, holder: 0 }
     }
 }
 
 /// The two crates carry the same arithmetic, as types of their own.
 fn to_guest(outcome: &tollgate::Outcome) -> Outcome {
-    let tollgate::Outcome { allowed, remaining, reset_after, retry_after } = *outcome;
-    Outcome { allowed, remaining, reset_after, retry_after }
+    let tollgate::Outcome { allowed, remaining, reset_after, retry_after, mark_us } = *outcome;
+    Outcome { allowed, remaining, reset_after, retry_after, mark_us }
 }

@@ -85,7 +85,9 @@ struct HostCounters;
 
 impl Counters for HostCounters {
     fn charge_all(&self, charges: &[Charge<'_>]) -> Result<Vec<Outcome>, Fault> {
-        let charges: Vec<_> = charges.iter().map(charge_to_wire).collect();
+        let delays = delay_names(charges);
+        let delays = delays.iter().map(String::as_str).chain(std::iter::repeat(""));
+        let charges: Vec<_> = charges.iter().zip(delays).map(|(charge, delay)| charge_to_wire(charge, delay)).collect();
         match counters::charge_all(&charges) {
             Ok(outcomes) => Ok(outcomes.into_iter().map(outcome_from_wire).collect()),
             Err(fault) => Err(fault_from_wire(fault)),
@@ -93,15 +95,27 @@ impl Counters for HostCounters {
     }
 }
 
-fn charge_to_wire<'a>(charge: &Charge<'a>) -> types::Charge<'a> {
-    let rule = charge.limit.rule();
+/// What the contract calls the way of counting of each charge that may have to wait; nothing if there is none.
+fn delay_names(charges: &[Charge<'_>]) -> Vec<String> {
+    if charges.iter().all(|charge| charge.limit.rule().algorithm != Algorithm::Delay) {
+        return Vec::new();
+    }
+    charges.iter().map(|charge| format!("delay {}", charge.limit.rule().longest_wait_us / 1_000)).collect()
+}
+
+fn charge_to_wire<'a>(charge: &Charge<'a>, delay: &'a str) -> types::Charge<'a> {
+    let limit = charge.limit;
+    let rule = limit.rule();
     types::Charge {
         limit: types::Limit {
-            id: charge.limit.id(),
+            id: limit.id(),
             algorithm: match rule.algorithm {
                 Algorithm::FixedWindow => types::Algorithm::FixedWindow,
                 Algorithm::SlidingWindow => types::Algorithm::SlidingWindow,
                 Algorithm::TokenBucket => types::Algorithm::TokenBucket,
+                Algorithm::Concurrency => types::Algorithm::Concurrency,
+                Algorithm::Calendar => types::Algorithm::Calendar(rule.calendar.unwrap_or_default()),
+                Algorithm::Delay => types::Algorithm::Other(delay),
             },
             max: rule.max,
             window_ms: rule.window_us / 1_000,
@@ -114,8 +128,13 @@ fn charge_to_wire<'a>(charge: &Charge<'a>) -> types::Charge<'a> {
             Mode::Shadow => types::Mode::Shadow,
             Mode::Peek => types::Mode::Peek,
         },
-        hold_ms: None,
+        hold_ms: charge.hold.map(millis_up),
     }
+}
+
+/// Rounded up, so that whoever waits this long has waited long enough.
+fn millis_up(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_nanos().div_ceil(1_000_000)))
 }
 
 fn outcome_from_wire(outcome: types::Outcome) -> Outcome {
@@ -124,6 +143,8 @@ fn outcome_from_wire(outcome: types::Outcome) -> Outcome {
         remaining: outcome.remaining,
         reset_after: Duration::from_millis(outcome.reset_after_ms),
         retry_after: outcome.retry_after_ms.map(Duration::from_millis),
+        // The host keeps it to itself.
+        mark_us: 0,
     }
 }
 
@@ -142,6 +163,7 @@ fn decision_to_wire(decision: Decision) -> types::Decision {
     types::Decision {
         verdict: match decision.verdict {
             Verdict::Allow => types::Verdict::Allow,
+            Verdict::Delay(wait) => types::Verdict::Delay(millis_up(wait)),
             Verdict::Deny => types::Verdict::Deny,
         },
         reason: decision.reason,

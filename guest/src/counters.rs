@@ -1,6 +1,7 @@
 //! The one way to the world, and what comes back.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::{Charge, Mode, Outcome};
 
@@ -35,7 +36,10 @@ pub trait Counters {
                 cost: charge.cost,
                 remaining: outcome.remaining,
             });
-        Ok(Outcomes { outcomes, refusal })
+        let waits =
+            charges.iter().zip(&outcomes).filter(|(charge, outcome)| charge.mode == Mode::Enforce && outcome.allowed);
+        let wait = waits.filter_map(|(_, outcome)| outcome.retry_after).max();
+        Ok(Outcomes { outcomes, refusal, wait })
     }
 }
 
@@ -44,6 +48,7 @@ pub trait Counters {
 pub struct Outcomes<'a> {
     outcomes: Vec<Outcome>,
     refusal: Option<Refusal<'a>>,
+    wait: Option<Duration>,
 }
 
 /// The refused charge that takes longest to pass.
@@ -59,6 +64,12 @@ impl<'a> Outcomes<'a> {
     #[must_use]
     pub const fn admitted(&self) -> bool {
         self.refusal.is_none()
+    }
+
+    /// How long the request is to wait before it passes, if it was admitted and a limit with a longest wait asks for it.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait.filter(|_| self.admitted())
     }
 
     /// The outcome of the charge at `index` of the list, from 0.

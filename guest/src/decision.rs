@@ -1,5 +1,7 @@
 //! What is answered.
 
+use std::time::Duration;
+
 use crate::Outcomes;
 
 /// The answer to a request.
@@ -7,7 +9,7 @@ use crate::Outcomes;
 /// The limits and what is left of them are not part of it: the host made the charges, so it knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Allow or deny.
+    /// Allow, delay or deny.
     pub verdict: Verdict,
     /// A short text for people; may be empty.
     pub reason: String,
@@ -21,6 +23,8 @@ pub struct Decision {
 pub enum Verdict {
     /// It may pass.
     Allow,
+    /// It may pass after this long.
+    Delay(Duration),
     /// It may not pass.
     Deny,
 }
@@ -30,6 +34,12 @@ impl Decision {
     #[must_use]
     pub const fn allow() -> Self {
         Self { verdict: Verdict::Allow, reason: String::new(), attributes: Vec::new() }
+    }
+
+    /// It may pass after `wait`, up to an hour.
+    #[must_use]
+    pub const fn delay(wait: Duration) -> Self {
+        Self { verdict: Verdict::Delay(wait), reason: String::new(), attributes: Vec::new() }
     }
 
     /// It may not pass, and why, in a few words for people.
@@ -52,18 +62,18 @@ impl Decision {
         self
     }
 
-    /// Whether the request may pass.
+    /// Whether the request may pass, at once or later.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
-        matches!(self.verdict, Verdict::Allow)
+        !matches!(self.verdict, Verdict::Deny)
     }
 }
 
-/// Allows what was admitted, and denies the rest with the limit that takes longest as the reason.
+/// Allows what was admitted, after the longest wait that a limit asks for, and denies the rest with the limit that takes longest as the reason.
 impl From<Outcomes<'_>> for Decision {
     fn from(outcomes: Outcomes<'_>) -> Self {
         match outcomes.refusal() {
-            None => Self::allow(),
+            None => outcomes.wait().map_or_else(Self::allow, Self::delay),
             Some(refusal) => Self::deny(format!(
                 "limit `{}` has {} left and {} was asked",
                 refusal.limit, refusal.remaining, refusal.cost

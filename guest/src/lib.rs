@@ -33,10 +33,10 @@
 //! A policy is tested as native code, with the very arithmetic the host counts by and a clock that a test moves by hand: see `testing`.
 //! `cargo test` needs no WebAssembly tool and no Redis.
 //!
-//! # What is not supported
+//! # What is held
 //!
-//! Reservations (`hold-ms`), delays, concurrency limits and calendar windows stand in the contract and are not answered by the host yet,
-//! so the SDK does not offer them.
+//! A charge with [`Charge::hold`], and every charge on a concurrency limit, gives the application a receipt with the decision: it settles what the
+//! request really cost, gives back the rest, or frees the slot. The policy sees nothing of it; see `docs/receipts.md`.
 
 // The bindings name the SDK by its crate name, since their macro is expanded in the crates of authors too.
 #[cfg(target_arch = "wasm32")]
@@ -62,10 +62,11 @@ mod rule;
 pub mod testing;
 
 pub use config::{Config, Problems};
-pub use counter::{Algorithm, Mode, Outcome, Rule};
+pub use counter::{Algorithm, Mode, Outcome};
 pub use counters::{Counters, Fault, Outcomes};
 pub use decision::{Decision, Verdict};
 pub use limit::{Charge, Limit, MAX_CHARGES};
 pub use policy::Policy;
 pub use request::Request;
 pub use routes::{Pattern, Routes};
+pub use rule::Rule;

@@ -37,19 +37,18 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// Fails if the id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, if the window is not whole milliseconds, or if the
-    /// rule cannot be counted exactly.
+    /// Fails if the id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, if the window or the longest wait is not whole
+    /// milliseconds, or if the rule cannot be counted exactly.
     pub fn new(id: impl Into<String>, rule: Rule) -> Result<Self, Problems> {
         let id = id.into();
         if !is_name(&id) {
             return Err(Problems::from(format!("limit id `{id}` is not 1 to 64 of A-Z a-z 0-9 . _ -")));
         }
-        // The contract says windows in milliseconds.
-        if !rule.window_us.is_multiple_of(1_000) {
-            return Err(Problems::from(format!(
-                "limit `{id}`: a window of {}us is not whole milliseconds",
-                rule.window_us
-            )));
+        // The contract says times in milliseconds.
+        for (what, us) in [("window", rule.window_us), ("longest wait", rule.longest_wait_us)] {
+            if !us.is_multiple_of(1_000) {
+                return Err(Problems::from(format!("limit `{id}`: a {what} of {us}us is not whole milliseconds")));
+            }
         }
         match rule.problem() {
             None => Ok(Self { id, rule }),
@@ -57,7 +56,7 @@ impl Limit {
         }
     }
 
-    /// A limit named `id` in text form, such as `10/s burst 20`, `1000/day`, `100/m sliding` or `120,60`.
+    /// A limit named `id` in text form, such as `10/s burst 20`, `1000/day` or `5 at once for 30s`: see [`Rule`].
     ///
     /// # Errors
     ///
@@ -72,7 +71,7 @@ impl Limit {
     ///
     /// Fails as [`Limit::new`] does.
     pub fn fixed_window(id: impl Into<String>, max: u64, window: Duration) -> Result<Self, Problems> {
-        Self::new(id, Rule { algorithm: Algorithm::FixedWindow, max, window_us: micros(window), burst: max })
+        Self::new(id, Rule { max, window_us: micros(window), burst: max, ..Rule::of(Algorithm::FixedWindow) })
     }
 
     /// At most `max` in any window, as told from two adjacent fixed windows, the earlier weighted by how much of it is still covered.
@@ -81,7 +80,7 @@ impl Limit {
     ///
     /// Fails as [`Limit::new`] does.
     pub fn sliding_window(id: impl Into<String>, max: u64, window: Duration) -> Result<Self, Problems> {
-        Self::new(id, Rule { algorithm: Algorithm::SlidingWindow, max, window_us: micros(window), burst: max })
+        Self::new(id, Rule { max, window_us: micros(window), burst: max, ..Rule::of(Algorithm::SlidingWindow) })
     }
 
     /// A bucket that holds `burst` and refills at `max` per window.
@@ -90,7 +89,25 @@ impl Limit {
     ///
     /// Fails as [`Limit::new`] does.
     pub fn token_bucket(id: impl Into<String>, max: u64, window: Duration, burst: u64) -> Result<Self, Problems> {
-        Self::new(id, Rule { algorithm: Algorithm::TokenBucket, max, window_us: micros(window), burst })
+        Self::new(id, Rule { max, window_us: micros(window), burst, ..Rule::of(Algorithm::TokenBucket) })
+    }
+
+    /// At most `slots` at a time, each held for `lease` unless the application renews it or gives it back by the decision's receipt.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Limit::new`] does.
+    pub fn concurrency(id: impl Into<String>, slots: u64, lease: Duration) -> Result<Self, Problems> {
+        Self::new(id, Rule { max: slots, window_us: micros(lease), burst: slots, ..Rule::of(Algorithm::Concurrency) })
+    }
+
+    /// At most `max` for each period of a calendar, such as `month Europe/Berlin`.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Limit::new`] does.
+    pub fn calendar(id: impl Into<String>, max: u64, calendar: &str) -> Result<Self, Problems> {
+        Self::new(id, Rule::calendar(max, calendar))
     }
 
     /// The limit's name within its policy.
@@ -110,7 +127,7 @@ impl Limit {
     /// The host accepts keys of up to 128 bytes without control characters. A cost of 0 takes nothing and tells the state.
     #[must_use]
     pub const fn charge<'a>(&'a self, key: &'a str, cost: u64) -> Charge<'a> {
-        Charge { limit: self, key, cost, mode: Mode::Enforce }
+        Charge { limit: self, key, cost, mode: Mode::Enforce, hold: None }
     }
 }
 
@@ -125,9 +142,19 @@ pub struct Charge<'a> {
     pub cost: u64,
     /// Enforce, shadow or peek.
     pub mode: Mode,
+    /// For how long the application may settle what it really cost.
+    pub hold: Option<Duration>,
 }
 
 impl Charge<'_> {
+    /// The same charge, held for the time being: the decision comes with a receipt, by which the application says within this long, up to a day,
+    /// what the request really cost, and gets the rest back. Without a word from it, the charge stays as it is.
+    #[must_use]
+    pub const fn hold(mut self, longest: Duration) -> Self {
+        self.hold = Some(longest);
+        self
+    }
+
     /// The same charge, taken if it fits and never refusing the list: for trying a limit on live traffic.
     #[must_use]
     pub const fn shadow(mut self) -> Self {
@@ -171,5 +198,19 @@ mod tests {
             let problem = Limit::fixed_window(id, max, Duration::from_micros(window_us)).unwrap_err().to_string();
             assert_eq!(problem, expected);
         }
+    }
+
+    #[test]
+    fn a_longest_wait_is_whole_milliseconds() {
+        let rule = Rule { longest_wait_us: 1_500, ..Rule::of(Algorithm::Delay) };
+        let problem = Limit::new("a", rule).unwrap_err().to_string();
+        assert_eq!(problem, "limit `a`: a longest wait of 1500us is not whole milliseconds");
+    }
+
+    #[test]
+    fn a_calendar_is_a_unit_and_perhaps_a_zone() {
+        assert_eq!(Limit::calendar("a", 5, "week Asia/Tokyo"), Limit::parse("a", "5/calendar-week Asia/Tokyo"));
+        let problem = Limit::calendar("a", 5, "year").unwrap_err().to_string();
+        assert_eq!(problem, "limit `a`: calendar `year` is not day, week or month, with a time zone or without");
     }
 }

@@ -13,11 +13,12 @@ pub mod server;
 pub mod store;
 mod time;
 
-pub use counter::{Algorithm, Mode, Outcome, Rule};
+pub use counter::{Algorithm, Mode, OnChange, Outcome, Rule};
 pub use error::{Error, ErrorKind, Result};
-pub use gate::{ApiKeys, Builder, Code, KeyHolder, Plan, TierPlan, Tollgate};
+pub use gate::{ApiKeys, Builder, Code, Extension, KeyHolder, Plan, TierPlan, Tollgate};
 pub use model::{
-    Charge, Charged, Decision, Fault, FaultKind, FieldError, KeySpace, Limit, OnFault, PolicyFaultKind, PolicyId,
-    Quota, Request, Source, Verdict,
+    Action, ChangeRules, Charge, Charged, Decision, Fault, FaultKind, FieldError, Held, KeySpace, Limit, LimitRules,
+    OnFault, OnStoreFault, PolicyFaultKind, PolicyId, Precision, PrecisionRules, Quota, Receipt, Request, Settled,
+    Settlement, Source, StoreFaultRules, Verdict, address_subject,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,6 +1,9 @@
 //! The gate as an embedder meets it: tiers, replacement under load, and counters that nobody shares.
 
+mod change;
+mod receipts;
 mod replace;
+mod subjects;
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -8,6 +8,7 @@ mod cli;
 mod counter;
 mod floors;
 mod gate;
+mod guard;
 mod policy;
 mod prebuilt;
 mod scenarios;

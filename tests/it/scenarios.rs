@@ -91,6 +91,7 @@ async fn answer(gate: &Tollgate, step: &Step) -> Result<Answer, String> {
 fn told_by(decision: &Decision) -> Result<Answer, String> {
     let verdict = match (decision.verdict, decision.source) {
         (tollgate::Verdict::Allow, Source::Policy) => Verdict::Allow,
+        (tollgate::Verdict::Delay(wait), Source::Policy) => Verdict::Delay(wait),
         (tollgate::Verdict::Deny, Source::Policy) => Verdict::Deny,
         (verdict, source) => return Err(format!("{} by {source:?}: {}", verdict.name(), decision.reason)),
     };

@@ -1,7 +1,14 @@
 //! Memory and Redis, held to the arithmetic and to what a server can do to us.
 
+mod cluster;
 mod connect;
 mod equality;
+mod eviction;
+mod interleaving;
+mod places;
+mod plain;
+mod rights;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +27,7 @@ fn limit(algorithm: Algorithm, max: u64, window: Duration) -> Limit {
 }
 
 fn charge(key: &str, limit: &Limit) -> Charge {
-    Charge { key: key.to_owned(), limit: limit.clone(), cost: 1, mode: Mode::Enforce }
+    Charge { key: key.to_owned(), limit: limit.clone(), cost: 1, mode: Mode::Enforce, holder: 0 }
 }
 
 async fn connect(server: &RedisServer) -> Result<Redis> {
@@ -133,12 +140,12 @@ async fn a_server_that_comes_back_is_found_again() -> Result<()> {
         assert_eq!(fault.kind, FaultKind::Unavailable, "{fault}");
     }
     server.restart()?;
-    let mut answers = Vec::new();
-    for _ in 0..5 {
-        answers.push(outcome(&store, &charge, SOON).await);
-    }
-    let found = answers.iter().flatten().count();
-    assert!(found >= 3, "{answers:?}");
+    let found = async {
+        while outcome(&store, &charge, SOON).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), found).await?;
     Ok(())
 }
 

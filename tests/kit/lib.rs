@@ -1,9 +1,15 @@
 //! What the whole-product tests share.
 
+mod cluster;
+mod process;
 mod redis;
+mod sentinel;
 mod server;
+pub mod tls;
 
+pub use cluster::RedisCluster;
 pub use redis::{RedisServer, Setting};
+pub use sentinel::RedisSentinel;
 pub use server::{Server, command, program};
 
 /// A port of the loopback where nothing listens.

@@ -26,6 +26,7 @@
 //!
 //! A [`Scenario`] tells the same as a text file. The host runs such files too, through the compiled component and over its own stores.
 
+mod calendar;
 mod memory;
 mod scenario;
 

@@ -30,7 +30,7 @@ use crate::{Request, Verdict};
 ///
 /// The header names the policy and, unless it is `{}`, its configuration, which may go on over several lines. Then each line is a step:
 /// a time since the beginning, never before the step above; a subject, with `@` and a tenant if it is not `acme`; a route and a cost, if
-/// not empty and 1; and what is expected. `deny` alone accepts any wait; `remaining 2` is the least of what any charged limit has left,
+/// not empty and 1; and what is expected. `delay 2s` passes after that time; `deny` alone accepts any wait; `remaining 2` is the least of what any charged limit has left,
 /// and `remaining second=2 day=9` tells limits apart. A line that begins with `#` is a comment, and so is what follows ` # ` in a step.
 ///
 /// # Example

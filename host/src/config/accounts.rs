@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::file::{KeySection, Sheet, TenantSection, TierSection};
+use super::file::{KeySection, Sheet, TenantSection, TierSection, beside};
 use super::findings::Findings;
 use super::stated::{Place, Stated};
 use super::suggest::did_you_mean;
-use super::{KeyDigest, OnFault, forms};
+use super::{KeyDigest, OnFault, OnStoreFault, PerLimit, Precision, forms};
+use crate::counter::OnChange;
 use crate::model::is_name;
 
 /// A tier: a policy with its limits.
@@ -19,8 +20,12 @@ pub struct TierConfig {
     pub policy: PolicySource,
     /// What the component is configured with; its own `configure` checks it.
     pub config: Value,
-    /// The answer when the counters cannot be reached, if not the general one.
-    pub on_store_fault: Option<OnFault>,
+    /// The answer when the counters cannot be reached, if not the general one, for all limits or limit by limit.
+    pub on_store_fault: PerLimit<OnStoreFault>,
+    /// How exactly hosts that share a Redis count together, for all limits or limit by limit; exactly, if it says nothing.
+    pub precision: PerLimit<Precision>,
+    /// What becomes of counters when a limit gets other numbers, for all limits or limit by limit; what is used stays, if it says nothing.
+    pub on_change: PerLimit<OnChange>,
     /// The answer when the policy fails, if not the general one.
     pub on_policy_fault: Option<OnFault>,
 }
@@ -135,13 +140,14 @@ impl Reader<'_> {
         if !is_name(&name) {
             self.problem(&place, "its name is not 1 to 64 of A-Z a-z 0-9 . _ -");
         }
-        let TierSection { policy, config, on_store_fault, on_policy_fault } = section;
+        let TierSection { policy, config, on_store_fault, precision, on_change, on_policy_fault } = section;
         let nothing = Value::Object(Map::new());
         let config = config.map_or_else(|| Ok(nothing.clone()), json);
         let config = self.good(&format!("{place}.config"), config, nothing);
         let policy = policy_source(policy, self.path);
         let policy = self.good(&format!("{place}.policy"), policy, PolicySource::BuiltIn(String::new()));
-        self.accounts.tiers.insert(name, TierConfig { policy, config, on_store_fault, on_policy_fault });
+        let tier = TierConfig { policy, config, on_store_fault, precision, on_change, on_policy_fault };
+        self.accounts.tiers.insert(name, tier);
     }
 
     fn tenant(&mut self, name: String, TenantSection { tier }: TenantSection) {
@@ -201,8 +207,7 @@ fn override_config(config: &mut Value, classes: &[(&'static str, Stated<String>)
 
 fn policy_source(text: String, path: &Path) -> Result<PolicySource, String> {
     if text.ends_with(".wasm") || text.contains('/') {
-        let directory = path.parent().unwrap_or(Path::new(""));
-        return Ok(PolicySource::File(directory.join(text)));
+        return Ok(PolicySource::File(beside(path, Path::new(&text))));
     }
     if is_name(&text) {
         return Ok(PolicySource::BuiltIn(text));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::beside_url::BesideUrl;
 use super::env::variables;
 use super::findings::Findings;
 use super::forms;
@@ -97,17 +98,30 @@ impl Reader<'_> {
             deadline: self.read("TOLLGATE_DEADLINE_MS", |text| forms::milliseconds(forms::whole(text)?, 60_000)),
             on_store_fault: self.read("TOLLGATE_ON_STORE_FAULT", forms::choice),
             on_policy_fault: self.read("TOLLGATE_ON_POLICY_FAULT", forms::choice),
+            subjects_per_tenant: self.read("TOLLGATE_SUBJECTS_PER_TENANT", |text| forms::subjects(forms::whole(text)?)),
             x_ratelimit: self.read("TOLLGATE_X_RATELIMIT", forms::switch),
+            source_header: self.read("TOLLGATE_SOURCE_HEADER", forms::switch),
             caller_token: self.read("TOLLGATE_CALLER_TOKEN", |text| forms::token(Secret::new(text))),
+            receipt_key: self.read("TOLLGATE_RECEIPT_KEY", |text| forms::receipt_key(Secret::new(text))),
             key_prefix: self.read("TOLLGATE_KEY_PREFIX", forms::key_prefix),
             store: StoreLayer {
                 mode: self.read("RATE_LIMIT_MODE", forms::choice),
                 max_counters: self.read("TOLLGATE_MAX_COUNTERS", |text| forms::counters(forms::whole(text)?)),
+                hosts: self.read("TOLLGATE_HOSTS", |text| forms::hosts(forms::whole(text)?)),
+                refusal_memory: self.read("TOLLGATE_REFUSAL_MEMORY", forms::switch),
                 enabled: self.read("REDIS_ENABLED", forms::switch),
                 target: self.redis_target(),
                 password: self.read("REDIS_PASSWORD", |text| Ok(Secret::new(text))),
                 tls: self.read("REDIS_TLS", forms::switch),
                 timeout: self.read("REDIS_TIMEOUT", |text| forms::milliseconds(forms::whole(text)?, 600_000)),
+                without_scripts: self.read("TOLLGATE_WITHOUT_SCRIPTS", forms::choice),
+                beside: BesideUrl {
+                    ca_cert: self.read("REDIS_CA_CERT", |text| Ok(text.into())),
+                    client_cert: self.read("REDIS_CLIENT_CERT", |text| Ok(text.into())),
+                    client_key: self.read("REDIS_CLIENT_KEY", |text| Ok(text.into())),
+                    sentinel_username: self.read("REDIS_SENTINEL_USERNAME", |text| Ok(text.to_owned())),
+                    sentinel_password: self.read("REDIS_SENTINEL_PASSWORD", |text| Ok(Secret::new(text))),
+                },
             },
         }
     }

@@ -1,17 +1,19 @@
 //! Reads the configuration file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::beside_url::BesideUrl;
 use super::findings::Findings;
 use super::forms;
 use super::layer::{Layer, StoreLayer};
 use super::stated::{Place, Stated};
-use super::store::StoreMode;
+use super::store::{StoreMode, WithoutScripts};
 use super::suggest::explain;
-use super::{Environment, LogFormat, LogLevel, OnFault, Secret};
+use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, PerLimit, Precision, Secret};
+use crate::counter::OnChange;
 
 /// The file, key by key.
 #[derive(Default, Deserialize)]
@@ -24,6 +26,7 @@ pub(super) struct Sheet {
     decision: DecisionSection,
     headers: HeaderSection,
     callers: CallerSection,
+    receipts: ReceiptSection,
     store: StoreSection,
     redis: RedisSection,
     pub(super) default_tier: Option<String>,
@@ -43,14 +46,16 @@ struct LogSection {
 #[serde(deny_unknown_fields, default)]
 struct DecisionSection {
     deadline_ms: Option<u64>,
-    on_store_fault: Option<OnFault>,
+    on_store_fault: Option<OnStoreFault>,
     on_policy_fault: Option<OnFault>,
+    subjects_per_tenant: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct HeaderSection {
     x_ratelimit: Option<bool>,
+    source: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,9 +66,17 @@ struct CallerSection {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct ReceiptSection {
+    key: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct StoreSection {
     mode: Option<StoreMode>,
     max_counters: Option<u64>,
+    hosts: Option<u64>,
+    refusal_memory: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -72,7 +85,13 @@ struct RedisSection {
     url: Option<Secret>,
     password: Option<Secret>,
     tls: Option<bool>,
+    ca_cert: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<Secret>,
     timeout_ms: Option<u64>,
+    without_scripts: Option<WithoutScripts>,
 }
 
 /// One `[tiers.NAME]`.
@@ -81,7 +100,12 @@ struct RedisSection {
 pub(super) struct TierSection {
     pub(super) policy: String,
     pub(super) config: Option<toml::Value>,
-    pub(super) on_store_fault: Option<OnFault>,
+    #[serde(default)]
+    pub(super) on_store_fault: PerLimit<OnStoreFault>,
+    #[serde(default)]
+    pub(super) precision: PerLimit<Precision>,
+    #[serde(default)]
+    pub(super) on_change: PerLimit<OnChange>,
     pub(super) on_policy_fault: Option<OnFault>,
 }
 
@@ -139,20 +163,49 @@ impl Sheet {
             deadline: read.form("decision.deadline_ms", decision.deadline_ms, |ms| forms::milliseconds(ms, 60_000)),
             on_store_fault: read.plain("decision.on_store_fault", decision.on_store_fault),
             on_policy_fault: read.plain("decision.on_policy_fault", decision.on_policy_fault),
+            subjects_per_tenant: read.form(
+                "decision.subjects_per_tenant",
+                decision.subjects_per_tenant,
+                forms::subjects,
+            ),
             x_ratelimit: read.plain("headers.x_ratelimit", self.headers.x_ratelimit),
+            source_header: read.plain("headers.source", self.headers.source),
             caller_token: read.form("callers.token", self.callers.token.take(), forms::token),
+            receipt_key: read.form("receipts.key", self.receipts.key.take(), forms::receipt_key),
             key_prefix: read.form("key_prefix", self.key_prefix.take(), |text| forms::key_prefix(&text)),
             store: StoreLayer {
                 mode: read.plain("store.mode", store.mode),
                 max_counters: read.form("store.max_counters", store.max_counters, forms::counters),
+                hosts: read.form("store.hosts", store.hosts, forms::hosts),
+                refusal_memory: read.plain("store.refusal_memory", store.refusal_memory),
                 enabled: None,
                 target: read.form("redis.url", redis.url.take(), |url| forms::redis_target(url.reveal())),
                 password: read.plain("redis.password", redis.password.take()),
                 tls: read.plain("redis.tls", redis.tls),
                 timeout: read.form("redis.timeout_ms", redis.timeout_ms, |ms| forms::milliseconds(ms, 600_000)),
+                without_scripts: read.plain("redis.without_scripts", redis.without_scripts),
+                beside: redis.beside_url(path, &mut read),
             },
         }
     }
+}
+
+impl RedisSection {
+    fn beside_url(&mut self, path: &Path, read: &mut Reader<'_>) -> BesideUrl {
+        let mut file = |key, pem: &mut Option<PathBuf>| read.form(key, pem.take(), |pem| Ok(beside(path, &pem)));
+        BesideUrl {
+            ca_cert: file("redis.ca_cert", &mut self.ca_cert),
+            client_cert: file("redis.client_cert", &mut self.client_cert),
+            client_key: file("redis.client_key", &mut self.client_key),
+            sentinel_username: read.plain("redis.sentinel_username", self.sentinel_username.take()),
+            sentinel_password: read.plain("redis.sentinel_password", self.sentinel_password.take()),
+        }
+    }
+}
+
+/// A path that a file names starts where that file is.
+pub(super) fn beside(file: &Path, path: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
 }
 
 struct Reader<'f> {

@@ -1,6 +1,7 @@
 //! The forms of single values, the same in the environment and in the file. Each says what it would have accepted.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -47,6 +48,19 @@ pub(super) fn milliseconds(number: u64, longest: u64) -> Result<Duration, String
 pub(super) fn counters(number: u64) -> Result<usize, String> {
     let number = within(number, 1..=1_000_000_000, "counters")?;
     usize::try_from(number).map_err(|_| format!("{number} counters are more than this machine can address"))
+}
+
+/// How many hosts share the store.
+pub(super) fn hosts(number: u64) -> Result<NonZeroU32, String> {
+    let number = within(number, 1..=10_000, "hosts")?;
+    Ok(u32::try_from(number).ok().and_then(NonZeroU32::new).expect("a number in this range fits"))
+}
+
+/// How many subjects of a tenant may have counters of their own.
+pub(super) fn subjects(number: u64) -> Result<NonZeroUsize, String> {
+    let number = within(number, 1..=1_000_000_000, "subjects")?;
+    let most = usize::try_from(number).ok().and_then(NonZeroUsize::new);
+    most.ok_or_else(|| format!("{number} subjects are more than this machine can address"))
 }
 
 /// A port, 1 to 65535.
@@ -98,6 +112,15 @@ pub(super) fn token(secret: Secret) -> Result<Secret, String> {
             "it is not made of visible ASCII characters without spaces (for example from `openssl rand -hex 32`)"
                 .into(),
         );
+    }
+    Ok(secret)
+}
+
+/// The key that receipts are sealed with.
+pub(super) fn receipt_key(secret: Secret) -> Result<Secret, String> {
+    let bytes = secret.reveal().len();
+    if bytes < 32 {
+        return Err(format!("it has {bytes} bytes; give at least 32 (for example from `openssl rand -hex 32`)"));
     }
     Ok(secret)
 }

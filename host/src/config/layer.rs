@@ -1,11 +1,13 @@
 //! One layer of the configuration, as the environment or the file states it, and how one lies over the other.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use super::beside_url::BesideUrl;
 use super::stated::Stated;
-use super::store::StoreMode;
-use super::{Environment, LogFormat, LogLevel, OnFault, RedisTarget, Secret};
+use super::store::{StoreMode, WithoutScripts};
+use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, RedisTarget, Secret};
 
 /// What one place states of the single values; what it does not mention is none.
 #[derive(Default)]
@@ -15,10 +17,13 @@ pub(super) struct Layer {
     pub(super) log_level: Option<Stated<LogLevel>>,
     pub(super) log_format: Option<Stated<LogFormat>>,
     pub(super) deadline: Option<Stated<Duration>>,
-    pub(super) on_store_fault: Option<Stated<OnFault>>,
+    pub(super) on_store_fault: Option<Stated<OnStoreFault>>,
     pub(super) on_policy_fault: Option<Stated<OnFault>>,
+    pub(super) subjects_per_tenant: Option<Stated<NonZeroUsize>>,
     pub(super) x_ratelimit: Option<Stated<bool>>,
+    pub(super) source_header: Option<Stated<bool>>,
     pub(super) caller_token: Option<Stated<Secret>>,
+    pub(super) receipt_key: Option<Stated<Secret>>,
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) store: StoreLayer,
 }
@@ -28,11 +33,15 @@ pub(super) struct Layer {
 pub(super) struct StoreLayer {
     pub(super) mode: Option<Stated<StoreMode>>,
     pub(super) max_counters: Option<Stated<usize>>,
+    pub(super) hosts: Option<Stated<NonZeroU32>>,
+    pub(super) refusal_memory: Option<Stated<bool>>,
     pub(super) enabled: Option<Stated<bool>>,
     pub(super) target: Option<Stated<RedisTarget>>,
     pub(super) password: Option<Stated<Secret>>,
     pub(super) tls: Option<Stated<bool>>,
     pub(super) timeout: Option<Stated<Duration>>,
+    pub(super) without_scripts: Option<Stated<WithoutScripts>>,
+    pub(super) beside: BesideUrl,
 }
 
 impl Layer {
@@ -46,8 +55,11 @@ impl Layer {
             deadline: self.deadline.or(below.deadline),
             on_store_fault: self.on_store_fault.or(below.on_store_fault),
             on_policy_fault: self.on_policy_fault.or(below.on_policy_fault),
+            subjects_per_tenant: self.subjects_per_tenant.or(below.subjects_per_tenant),
             x_ratelimit: self.x_ratelimit.or(below.x_ratelimit),
+            source_header: self.source_header.or(below.source_header),
             caller_token: self.caller_token.or(below.caller_token),
+            receipt_key: self.receipt_key.or(below.receipt_key),
             key_prefix: self.key_prefix.or(below.key_prefix),
             store: self.store.over(below.store),
         }
@@ -59,11 +71,15 @@ impl StoreLayer {
         Self {
             mode: self.mode.or(below.mode),
             max_counters: self.max_counters.or(below.max_counters),
+            hosts: self.hosts.or(below.hosts),
+            refusal_memory: self.refusal_memory.or(below.refusal_memory),
             enabled: self.enabled.or(below.enabled),
             target: self.target.or(below.target),
             password: self.password.or(below.password),
             tls: self.tls.or(below.tls),
             timeout: self.timeout.or(below.timeout),
+            without_scripts: self.without_scripts.or(below.without_scripts),
+            beside: self.beside.over(below.beside),
         }
     }
 }

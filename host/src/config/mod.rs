@@ -4,6 +4,7 @@
 //! suggestion, and an error tells every problem at once. Nothing here reads a file or, but for [`env::process`], the environment.
 
 mod accounts;
+mod beside_url;
 pub mod env;
 mod environment;
 mod file;
@@ -11,6 +12,7 @@ mod findings;
 mod forms;
 mod key_digest;
 mod layer;
+mod per_limit;
 mod production;
 mod redis_target;
 mod redis_url;
@@ -23,18 +25,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use crate::model::OnFault;
+pub use crate::model::{OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
 pub use key_digest::KeyDigest;
+pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
-pub use redis_target::{Address, RedisTarget, Topology};
+pub use redis_target::{Address, ClientCertificate, RedisTarget, SentinelLogin, Tls, Topology};
 pub use secret::Secret;
-pub use store::{RedisConfig, StoreConfig};
+pub use store::{RedisConfig, StoreConfig, WithoutScripts};
 
 use crate::error::Result;
 use accounts::Accounts;
@@ -60,6 +64,8 @@ pub struct Config {
     pub headers: HeaderConfig,
     /// Who may name tenant, tier and subject directly.
     pub callers: CallerConfig,
+    /// How receipts are sealed.
+    pub receipts: ReceiptConfig,
     /// The tiers, by name.
     pub tiers: BTreeMap<String, TierConfig>,
     /// The tier of whom no other tier is known for; it exists.
@@ -151,9 +157,11 @@ pub struct DecisionConfig {
     /// How long it may take.
     pub deadline: Duration,
     /// The answer when the counters cannot be reached.
-    pub on_store_fault: OnFault,
+    pub on_store_fault: OnStoreFault,
     /// The answer when the policy fails.
     pub on_policy_fault: OnFault,
+    /// How many subjects of a tenant have counters of their own within a minute.
+    pub subjects_per_tenant: NonZeroUsize,
 }
 
 /// Which headers an answer carries beside the standard ones.
@@ -161,6 +169,8 @@ pub struct DecisionConfig {
 pub struct HeaderConfig {
     /// Whether the older `X-RateLimit-*` are among them.
     pub x_ratelimit: bool,
+    /// Whether `Tollgate-Source`, who gave the verdict, is among them.
+    pub source: bool,
 }
 
 /// Who may name tenant, tier and subject directly.
@@ -168,6 +178,13 @@ pub struct HeaderConfig {
 pub struct CallerConfig {
     /// Whoever shows this token. If there is none: everybody where the program listens on a loopback address, nobody elsewhere.
     pub token: Option<Secret>,
+}
+
+/// How receipts are sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiptConfig {
+    /// The key, of at least 32 bytes. If there is none, one is drawn, and only this process can settle what it gave.
+    pub key: Option<Secret>,
 }
 
 /// A configuration file that somebody has read.
@@ -184,6 +201,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 const KEY_PREFIX: &str = "ratelimit";
+const SUBJECTS_PER_TENANT: NonZeroUsize = NonZeroUsize::new(100_000).expect("it is not zero");
 const DEADLINE: Duration = Duration::from_millis(50);
 
 impl Config {
@@ -239,11 +257,16 @@ impl Config {
             key_prefix: layer.key_prefix.map_or_else(|| KEY_PREFIX.to_owned(), |stated| stated.value),
             decision: DecisionConfig {
                 deadline: layer.deadline.map_or(DEADLINE, |stated| stated.value),
-                on_store_fault: layer.on_store_fault.map_or(OnFault::Allow, |stated| stated.value),
+                on_store_fault: layer.on_store_fault.map_or(OnStoreFault::Allow, |stated| stated.value),
                 on_policy_fault: layer.on_policy_fault.map_or(OnFault::Deny, |stated| stated.value),
+                subjects_per_tenant: layer.subjects_per_tenant.map_or(SUBJECTS_PER_TENANT, |stated| stated.value),
             },
-            headers: HeaderConfig { x_ratelimit: layer.x_ratelimit.is_some_and(|stated| stated.value) },
+            headers: HeaderConfig {
+                x_ratelimit: layer.x_ratelimit.is_some_and(|stated| stated.value),
+                source: layer.source_header.is_some_and(|stated| stated.value),
+            },
             callers: CallerConfig { token },
+            receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
             tiers,
             default_tier,
             tenants,

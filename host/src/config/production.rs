@@ -1,7 +1,7 @@
 //! What production demands beyond what development accepts.
 
 use super::findings::Findings;
-use super::{KeyDigest, RedisTarget, Secret};
+use super::{KeyDigest, RedisTarget, Secret, SentinelLogin, Topology};
 
 /// How long a password or token must be at least.
 const SECRET_CHARS: usize = 16;
@@ -41,6 +41,9 @@ pub(super) fn check_redis(target: &RedisTarget, findings: &mut Findings) {
         return;
     };
     check_secret("REDIS_PASSWORD", password, findings);
+    if let Topology::Sentinel { login: SentinelLogin { password: Some(password), .. }, .. } = &target.topology {
+        check_secret("REDIS_SENTINEL_PASSWORD", password, findings);
+    }
 }
 
 /// Complains about a weak token of trusted callers.

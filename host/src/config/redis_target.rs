@@ -7,7 +7,7 @@ use super::Secret;
 
 /// Which Redis, and how to be let in.
 ///
-/// `Display` and `Debug` write it as a URL without the credentials: `redis://***@host:6379`. It is read from a URL by
+/// `Display` and `Debug` write it as a URL without the credentials: `redis://***@host:6379`, and `Debug` what no URL says, too. It is read from a URL by
 /// [`str::parse`]; docs/configuration.md lists the forms.
 ///
 /// # Example
@@ -30,8 +30,26 @@ pub struct RedisTarget {
     pub password: Option<Secret>,
     /// The numbered database; a cluster has only 0.
     pub database: u32,
-    /// Whether to speak TLS.
-    pub tls: bool,
+    /// How to speak TLS, to servers and sentinels alike; none for plain sockets.
+    pub tls: Option<Tls>,
+}
+
+/// Whom TLS trusts, and what it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The PEM file of the authorities that vouch for servers; if none, those that the web trusts.
+    pub ca: Option<PathBuf>,
+    /// What a server is shown that asks for a certificate.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate of our own, and the key that proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The PEM file of the certificate and the chain above it.
+    pub certificate: PathBuf,
+    /// The PEM file of its key.
+    pub key: PathBuf,
 }
 
 /// How the servers stand together.
@@ -49,11 +67,22 @@ pub enum Topology {
         master: String,
         /// The sentinels.
         sentinels: Vec<Address>,
+        /// How the sentinels themselves let us in, which is not how the servers do.
+        login: SentinelLogin,
     },
 }
 
+/// How sentinels let us in: most let in everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentinelLogin {
+    /// The ACL user, if not the default one.
+    pub username: Option<String>,
+    /// The password of the user.
+    pub password: Option<Secret>,
+}
+
 /// A host name or address, and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// A name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
@@ -65,14 +94,14 @@ impl RedisTarget {
     /// This one server, without credentials and without TLS.
     #[must_use]
     pub const fn single(address: Address) -> Self {
-        Self { topology: Topology::Single(address), username: None, password: None, database: 0, tls: false }
+        Self { topology: Topology::Single(address), username: None, password: None, database: 0, tls: None }
     }
 
     fn scheme(&self) -> &'static str {
-        match (&self.topology, self.tls) {
+        match (&self.topology, &self.tls) {
             (Topology::Unix(_), _) => "unix",
-            (_, true) => "rediss",
-            (_, false) => "redis",
+            (_, Some(_)) => "rediss",
+            (_, None) => "redis",
         }
     }
 }
@@ -87,7 +116,7 @@ impl fmt::Display for RedisTarget {
             (Topology::Unix(path), 0) => write!(f, "{}", path.display()),
             (Topology::Unix(path), database) => write!(f, "{}?db={database}", path.display()),
             (topology, 0) => write!(f, "{topology}"),
-            (Topology::Sentinel { master, sentinels }, database) => {
+            (Topology::Sentinel { master, sentinels, .. }, database) => {
                 write!(f, "{master}/{database}?sentinel={}", Comma(sentinels))
             }
             (topology, database) => write!(f, "{topology}/{database}"),
@@ -97,7 +126,14 @@ impl fmt::Display for RedisTarget {
 
 impl fmt::Debug for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisTarget({self})")
+        write!(f, "RedisTarget({self}")?;
+        if let Some(tls) = self.tls.as_ref().filter(|tls| **tls != Tls::default()) {
+            write!(f, ", {tls:?}")?;
+        }
+        match &self.topology {
+            Topology::Sentinel { login, .. } if *login != SentinelLogin::default() => write!(f, ", {login:?})"),
+            _ => f.write_str(")"),
+        }
     }
 }
 
@@ -107,7 +143,7 @@ impl fmt::Display for Topology {
             Self::Single(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Cluster(nodes) => write!(f, "{}", Comma(nodes)),
-            Self::Sentinel { master, sentinels } => write!(f, "{master}?sentinel={}", Comma(sentinels)),
+            Self::Sentinel { master, sentinels, .. } => write!(f, "{master}?sentinel={}", Comma(sentinels)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where counters live: what the operator said about Redis, settled.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::{Environment, RedisTarget, Secret, Topology, production};
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub enum StoreConfig {
     /// In this process: not shared, lost at restart.
     Memory {
@@ -28,8 +30,24 @@ pub struct RedisConfig {
     pub target: RedisTarget,
     /// How long connecting may take. A decision has a deadline of its own.
     pub connect_timeout: Duration,
+    /// How many hosts share it. While it fails, each may spend such a part of the limits that are to be counted locally then.
+    pub hosts: NonZeroU32,
+    /// Whether a list that it refused is refused again without asking, for a second at most.
+    pub refusal_memory: bool,
     /// How many counters memory may hold if Redis cannot be reached at start. None in production, where that is an error.
     pub memory_fallback: Option<usize>,
+    /// Whether to count without scripts, with fewer guarantees, where the user may call none.
+    pub without_scripts: WithoutScripts,
+}
+
+/// Whether to count without scripts, with fewer guarantees, where the user of Redis may call none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutScripts {
+    /// Count, and say at start what is lost.
+    Allow,
+    /// Do not start; say what to grant.
+    Refuse,
 }
 
 /// What `RATE_LIMIT_MODE` says.
@@ -54,7 +72,11 @@ const TLS_ONLY: [(&str, Option<u16>, &str); 3] = [
 pub(super) fn settle(mut layer: StoreLayer, environment: Environment, findings: &mut Findings) -> StoreConfig {
     let max_counters = layer.max_counters.as_ref().map_or(MAX_COUNTERS, |stated| stated.value);
     let connect_timeout = layer.timeout.as_ref().map_or(CONNECT_TIMEOUT, |stated| stated.value);
+    let hosts = layer.hosts.as_ref().map_or(NonZeroU32::MIN, |stated| stated.value);
+    let refusal_memory = layer.refusal_memory.as_ref().is_none_or(|stated| stated.value);
     let production = environment == Environment::Production;
+    let by_default = if production { WithoutScripts::Refuse } else { WithoutScripts::Allow };
+    let without_scripts = layer.without_scripts.as_ref().map_or(by_default, |stated| stated.value);
     let target = match wants_redis(&mut layer, findings) {
         true => target(layer, findings),
         false => None,
@@ -65,7 +87,14 @@ pub(super) fn settle(mut layer: StoreLayer, environment: Environment, findings: 
                 production::check_redis(&target, findings);
             }
             let memory_fallback = (!production).then_some(max_counters);
-            StoreConfig::Redis(RedisConfig { target, connect_timeout, memory_fallback })
+            StoreConfig::Redis(RedisConfig {
+                target,
+                connect_timeout,
+                hosts,
+                refusal_memory,
+                memory_fallback,
+                without_scripts,
+            })
         }
         None => {
             if production {
@@ -112,7 +141,7 @@ fn wants_redis(layer: &mut StoreLayer, findings: &mut Findings) -> bool {
 
 /// Puts address, password and TLS together.
 fn target(layer: StoreLayer, findings: &mut Findings) -> Option<RedisTarget> {
-    let StoreLayer { target, password, tls, .. } = layer;
+    let StoreLayer { target, password, tls, beside, .. } = layer;
     let mut target = target?;
     if let Some(password) = password {
         fill_password(&mut target, password, findings);
@@ -120,6 +149,7 @@ fn target(layer: StoreLayer, findings: &mut Findings) -> Option<RedisTarget> {
     if let Some(tls) = tls {
         switch_tls(&mut target, &tls, findings);
     }
+    beside.fill(&mut target.value, findings);
     let Stated { value: target, place } = target;
     if target.username.is_some() && target.password.is_none() {
         let way_out = "write `redis://:password@host` if it is the password, or set REDIS_PASSWORD";
@@ -145,14 +175,14 @@ fn fill_password(target: &mut Stated<RedisTarget>, password: Stated<Secret>, fin
 
 /// TLS can be switched on beside the URL, never off.
 fn switch_tls(target: &mut Stated<RedisTarget>, tls: &Stated<bool>, findings: &mut Findings) {
-    match (tls.value, target.value.tls, &target.value.topology) {
+    match (tls.value, target.value.tls.is_some(), &target.value.topology) {
         (true, _, Topology::Unix(_)) => {
             findings.problem(
                 &tls.place,
                 format!("it is `true`, but {} names a Unix socket, which has no TLS", target.place),
             );
         }
-        (true, ..) => target.value.tls = true,
+        (true, ..) => drop(target.value.tls.get_or_insert_default()),
         (false, true, _) => {
             findings.notice(format!("{} is `false`, but {} says `rediss://`: TLS stays on", tls.place, target.place));
         }
@@ -166,5 +196,5 @@ fn tls_only(target: &RedisTarget) -> Option<&'static str> {
         address.host.to_ascii_lowercase().ends_with(suffix) && port.is_none_or(|port| port == address.port)
     };
     let service = TLS_ONLY.into_iter().find(|(suffix, port, _)| fits((suffix, *port)));
-    service.map(|(_, _, name)| name).filter(|_| !target.tls)
+    service.map(|(_, _, name)| name).filter(|_| target.tls.is_none())
 }

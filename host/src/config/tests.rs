@@ -51,7 +51,7 @@ fn nothing_at_all_is_a_working_development_setup() {
     assert_eq!(config.store, StoreConfig::Memory { max_counters: 1_000_000 });
     assert_eq!(config.key_prefix, "ratelimit");
     assert_eq!(config.decision.deadline, Duration::from_millis(50));
-    assert_eq!((config.decision.on_store_fault, config.decision.on_policy_fault), (OnFault::Allow, OnFault::Deny));
+    assert_eq!((config.decision.on_store_fault, config.decision.on_policy_fault), (OnStoreFault::Allow, OnFault::Deny));
     assert_eq!(config.tiers.keys().collect::<Vec<_>>(), ["basic", "classes", "free", "pro"]);
     let limits = r#"{"limits":[{"id":"second","limit":"1/s burst 10"},{"id":"day","limit":"1000/day"}]}"#;
     assert_eq!(config.tiers["free"].config, serde_json::from_str::<serde_json::Value>(limits).unwrap());
@@ -73,10 +73,15 @@ const EXAMPLES: &str = "\
     TOLLGATE_DEADLINE_MS=20
     TOLLGATE_ON_STORE_FAULT=deny
     TOLLGATE_ON_POLICY_FAULT=allow
+    TOLLGATE_SUBJECTS_PER_TENANT=5
     TOLLGATE_X_RATELIMIT=true
+    TOLLGATE_SOURCE_HEADER=true
     TOLLGATE_CALLER_TOKEN=hunter2hunter2hunter2
+    TOLLGATE_RECEIPT_KEY=hunter2hunter2hunter2hunter2hunter2
     RATE_LIMIT_MODE=memory
     TOLLGATE_MAX_COUNTERS=5
+    TOLLGATE_HOSTS=3
+    TOLLGATE_REFUSAL_MEMORY=off
     TOLLGATE_KEY_PREFIX=cfkanban:ratelimit
     REDIS_ENABLED=false
     REDIS_URL=redis://elsewhere
@@ -84,7 +89,13 @@ const EXAMPLES: &str = "\
     REDIS_PORT=6390
     REDIS_PASSWORD=hunter2hunter2hunter3
     REDIS_TLS=true
+    REDIS_CA_CERT=/ca.pem
+    REDIS_CLIENT_CERT=/client.pem
+    REDIS_CLIENT_KEY=/other.key
+    REDIS_SENTINEL_USERNAME=tollgate
+    REDIS_SENTINEL_PASSWORD=hunter2hunter2hunter4
     REDIS_TIMEOUT=100
+    TOLLGATE_WITHOUT_SCRIPTS=refuse
     RATE_LIMIT_GENERAL=1,2
     RATE_LIMIT_AUTH=1,2
     RATE_LIMIT_SENSITIVE=1,2
@@ -101,6 +112,15 @@ fn background(line: &str) -> &'static str {
     match line.split_once('=') {
         Some(("REDIS_URL" | "REDIS_HOST" | "UPSTASH_REDIS_REST_URL", _)) => "",
         Some(("REDIS_PORT", _)) => "REDIS_HOST=here",
+        Some(("REDIS_CLIENT_CERT", _)) => {
+            "REDIS_URL=rediss://here\nREDIS_CLIENT_KEY=/client.key\nREDIS_CLIENT_CERT=/other.pem"
+        }
+        Some(("REDIS_CLIENT_KEY", _)) => {
+            "REDIS_URL=rediss://here\nREDIS_CLIENT_CERT=/client.pem\nREDIS_CLIENT_KEY=/client.key"
+        }
+        Some(("REDIS_SENTINEL_USERNAME" | "REDIS_SENTINEL_PASSWORD", _)) => {
+            "REDIS_URL=redis://mymaster?sentinel=here\nREDIS_SENTINEL_PASSWORD=hunter2hunter2"
+        }
         Some(("TOLLGATE_MAX_COUNTERS", _)) => "REDIS_ENABLED=false",
         _ => "REDIS_URL=redis://:hunter2hunter2hunter2@here",
     }
@@ -112,7 +132,9 @@ fn every_variable_changes_something() {
     let shown = |env: &str| format!("{:#?}", load(Some(file), env).unwrap_or_else(|error| panic!("{env}: {error}")));
     for variable in env::variables().map(|variable| variable.name) {
         // The path is for the program; the token and the password only show that they are there.
-        if ["TOLLGATE_CONFIG", "REDIS_PASSWORD", "UPSTASH_REDIS_REST_TOKEN"].contains(&variable) {
+        if ["TOLLGATE_CONFIG", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "UPSTASH_REDIS_REST_TOKEN"]
+            .contains(&variable)
+        {
             continue;
         }
         let line = EXAMPLES.lines().find(|line| line.trim().split('=').next() == Some(variable)).expect(variable);
@@ -188,7 +210,7 @@ fn a_malformed_value_says_what_was_expected() {
     );
     refuses("TOLLGATE_DEADLINE_MS=50ms", &["`50ms` is not a whole number"]);
     refuses("TOLLGATE_DEADLINE_MS=0", &["0 is not from 1 to 60000 milliseconds"]);
-    refuses("TOLLGATE_ON_STORE_FAULT=alow", &["`alow` is none of `allow`, `deny`; did you mean `allow`?"]);
+    refuses("TOLLGATE_ON_STORE_FAULT=alow", &["`alow` is none of `allow`, `deny`, `local`; did you mean `allow`?"]);
     refuses("TOLLGATE_X_RATELIMIT=maybe", &["`maybe` is not `true` or `false`"]);
     refuses("TOLLGATE_KEY_PREFIX=ratelimit:", &["leave it away"]);
     refuses("TOLLGATE_KEY_PREFIX={a}", &["`{a}` is not 1 to 64 of"]);

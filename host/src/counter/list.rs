@@ -1,7 +1,7 @@
 //! A list of charges: all of them or none.
 
-use super::apply::{pull, step};
-use super::{Mode, Outcome, Rule, State};
+use super::apply::{View, pull, step};
+use super::{Algorithm, Mode, Outcome, Rule, State};
 
 /// One charge of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Item {
     pub mode: Mode,
     /// Which counter: an index into the states. Charges on one counter have the same.
     pub slot: usize,
+    /// Who takes slots of a concurrency limit. A holder takes them once, and renews them when it charges again.
+    pub holder: u64,
 }
 
 /// Makes every charge of the list at `now_us`, or none: whether the list was admitted, and one outcome for each charge, in order.
@@ -34,7 +36,7 @@ pub struct Item {
 pub fn charge_all(items: &[Item], states: &mut [Option<State>], now_us: u64) -> (bool, Vec<Outcome>) {
     for item in items {
         if let Some(state) = states.get_mut(item.slot) {
-            *state = pull(&item.rule, *state, now_us);
+            pull(&item.rule, state, now_us);
         }
     }
     // A refused charge leaves its own counter alone: only a list of several must be able to go back.
@@ -44,32 +46,43 @@ pub fn charge_all(items: &[Item], states: &mut [Option<State>], now_us: u64) -> 
     if admitted || items.len() < 2 {
         return (admitted, outcomes);
     }
-    states.copy_from_slice(&before);
+    for (state, before) in states.iter_mut().zip(before) {
+        *state = before;
+    }
     (false, refusals(items, &outcomes, states, now_us))
 }
 
 fn charge(item: &Item, states: &mut [Option<State>], now_us: u64) -> Outcome {
-    let state = states.get(item.slot).copied().flatten();
-    let (after, outcome) = step(&item.rule, state, item.cost, now_us);
-    if let Some(state) = states.get_mut(item.slot).filter(|_| item.mode != Mode::Peek) {
-        *state = after;
+    let slot = states.get_mut(item.slot);
+    let (taken, outcome) = step(&view(item, now_us), slot.as_deref().and_then(Option::as_ref), item.cost);
+    if let (Some(slot), Some(taken)) = (slot, taken)
+        && item.mode != Mode::Peek
+    {
+        *slot = Some(taken);
     }
     outcome
+}
+
+fn view(item: &Item, now_us: u64) -> View<'_> {
+    View { rule: &item.rule, holder: item.holder, now_us }
 }
 
 /// The outcomes of a refused list, from those of the attempt and from the untouched counters.
 fn refusals(items: &[Item], attempts: &[Outcome], states: &[Option<State>], now_us: u64) -> Vec<Outcome> {
     let mut claimed = vec![0_u64; states.len()];
     let refusal = |(item, attempt): (&Item, &Outcome)| {
-        let state = states.get(item.slot).copied().flatten();
-        let (_, untouched) = step(&item.rule, state, 0, now_us);
+        let state = states.get(item.slot).and_then(Option::as_ref);
+        let (_, untouched) = step(&view(item, now_us), state, 0);
         let mut unclaimed = 0;
         let claimed = claimed.get_mut(item.slot).unwrap_or(&mut unclaimed);
-        let together = claimed.saturating_add(item.cost);
+        let together = match item.rule.algorithm {
+            Algorithm::Concurrency => item.cost.max(*claimed),
+            _ => item.cost.saturating_add(*claimed),
+        };
         if attempt.allowed && item.mode != Mode::Peek {
             *claimed = together;
         }
-        let retry_after = if attempt.allowed { None } else { step(&item.rule, state, together, now_us).1.retry_after };
+        let retry_after = if attempt.allowed { None } else { step(&view(item, now_us), state, together).1.retry_after };
         Outcome { allowed: attempt.allowed, retry_after, ..untouched }
     };
     items.iter().zip(attempts).map(refusal).collect()

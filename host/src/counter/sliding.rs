@@ -2,8 +2,8 @@
 //!
 //! The share is rounded up to whole units. Costs are whole too, so a cost fits exactly when it fits without any rounding.
 
-use super::apply::Reading;
-use super::{Rule, State};
+use super::State;
+use super::apply::{Reading, View};
 
 pub(super) struct Sliding {
     max: u64,
@@ -36,11 +36,12 @@ impl Sliding {
 }
 
 impl Reading for Sliding {
-    fn read(rule: &Rule, state: Option<State>, now_us: u64) -> Self {
-        let &Rule { max, window_us, .. } = rule;
+    fn read(view: &View<'_>, state: Option<&State>) -> Self {
+        let View { rule, now_us, .. } = *view;
+        let (max, window_us) = (rule.max, rule.window_us);
         let present_us = now_us - now_us % window_us;
         let (start_us, earlier, used) = match state {
-            Some(State::SlidingWindow { start_us, earlier, used }) => (start_us - start_us % window_us, earlier, used),
+            Some(&State::SlidingWindow { start_us, earlier, used }) => (start_us - start_us % window_us, earlier, used),
             _ => (present_us, 0, 0),
         };
         let (start_us, earlier, used) = if start_us >= present_us {
@@ -80,7 +81,11 @@ impl Reading for Sliding {
         Some(fits_us - self.now_us)
     }
 
-    fn state(&self) -> State {
+    fn mark_us(&self) -> u64 {
+        self.start_us
+    }
+
+    fn state(self) -> State {
         State::SlidingWindow { start_us: self.start_us, earlier: self.earlier, used: self.used }
     }
 }

@@ -1,18 +1,24 @@
 //! Building a gate, by hand or from a configuration.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::counters::Counters;
 use super::faults::FaultLog;
 use super::roster::{Code, Roster};
+use super::seal::Sealer;
+use super::subjects::Subjects;
 use super::{Inner, Plan, TierPlan, Tollgate};
-use crate::config::{Config, PolicySource, RedisConfig, StoreConfig, TierConfig};
+use crate::config::{Config, PerLimit, PolicySource, RedisConfig, Secret, StoreConfig, TierConfig};
+use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::{LimitRules, Precision};
 use crate::policy::Engine;
-use crate::store::{Memory, Store};
+use crate::store::{Guard, GuardOptions, Memory, Store};
 use crate::time::{Clock, SystemClock};
 
 /// What a [`Tollgate`] is to be.
@@ -22,6 +28,10 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     prefix: String,
     deadline: Duration,
+    hosts: NonZeroU32,
+    refusal_memory: bool,
+    receipt_key: Option<Secret>,
+    subjects_per_tenant: NonZeroUsize,
     plan: Plan,
 }
 
@@ -32,13 +42,17 @@ impl Default for Builder {
             clock: Arc::new(SystemClock::new()),
             prefix: "ratelimit".to_owned(),
             deadline: Duration::from_millis(50),
+            hosts: NonZeroU32::MIN,
+            refusal_memory: true,
+            receipt_key: None,
+            subjects_per_tenant: SUBJECTS_PER_TENANT,
             plan: Plan::default(),
         }
     }
 }
 
 impl Builder {
-    /// Counts in `store`. Without one, counters live in the memory of this process.
+    /// Counts in `store`, behind a [`Guard`] if it is not local. Without one, counters live in the memory of this process.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
@@ -63,6 +77,39 @@ impl Builder {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Tells how many hosts share the store, instead of 1: while it fails, each may spend such a part of every limit that it counts by itself.
+    #[must_use]
+    pub fn hosts(mut self, hosts: NonZeroU32) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Whether a list that a shared store refused is refused again without asking, for a second at most: it is unless this says no. What another
+    /// host gives back is noticed as much later.
+    #[must_use]
+    pub fn refusal_memory(mut self, remembers: bool) -> Self {
+        self.refusal_memory = remembers;
+        self
+    }
+
+    /// Seals receipts with `key`, of at least 32 bytes: every gate with the same key and prefix can open them, and none without. Without one,
+    /// a key is drawn, and only this gate can.
+    #[must_use]
+    pub fn receipt_key(mut self, key: Secret) -> Self {
+        self.receipt_key = Some(key);
+        self
+    }
+
+    /// Gives each tenant this budget of subjects within a minute instead of 100,000. Those beyond it that are new share one counter, so that limits
+    /// hold, more coarsely, and a flood of subjects makes no flood of counters.
+    ///
+    /// A subject that was seen within the last half minute is never one of them. Up to 30 bytes of memory are taken for each subject.
+    #[must_use]
+    pub fn subjects_per_tenant(mut self, most: NonZeroUsize) -> Self {
+        self.subjects_per_tenant = most;
         self
     }
 
@@ -105,9 +152,22 @@ impl Builder {
             let message = format!("a deadline of {:?} is not 1 ms to 60 s", self.deadline);
             return Err(Error::new(ErrorKind::Config, message));
         }
+        let sealer = Sealer::new(self.receipt_key.as_ref(), &self.prefix)?;
         let engine = Engine::new()?;
         let clock = self.clock;
-        let store = self.store.unwrap_or_else(|| Arc::new(Memory::new(Arc::clone(&clock))));
+        let store = match self.store {
+            None => Counters::Local(Arc::new(Memory::new(Arc::clone(&clock)))),
+            Some(store) if store.is_local() => Counters::Local(store),
+            Some(store) => {
+                let options = GuardOptions {
+                    hosts: self.hosts,
+                    patience: self.deadline,
+                    prefix: self.prefix.clone(),
+                    refusal_memory: self.refusal_memory,
+                };
+                Counters::Shared(Guard::new(store, Arc::clone(&clock), options))
+            }
+        };
         let roster = Roster::build(&engine, &store, self.plan, None).await?;
         Ok(Tollgate(Arc::new(Inner {
             engine,
@@ -115,13 +175,16 @@ impl Builder {
             clock,
             prefix: self.prefix.into_boxed_str(),
             deadline: self.deadline,
+            sealer,
             roster: ArcSwap::from_pointee(roster),
             replacing: tokio::sync::Mutex::new(()),
             faults: FaultLog::default(),
+            subjects: Subjects::new(self.subjects_per_tenant.get()),
         })))
     }
 }
 
+const SUBJECTS_PER_TENANT: NonZeroUsize = NonZeroUsize::new(100_000).expect("it is not zero");
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 fn check_prefix(prefix: &str) -> Result<()> {
@@ -150,12 +213,17 @@ impl Tollgate {
         let builder = Self::builder()
             .key_prefix(&config.key_prefix)
             .deadline(config.decision.deadline)
+            .subjects_per_tenant(config.decision.subjects_per_tenant)
             .clock(Arc::clone(&clock))
             .plan(plan(config)?);
+        let builder = match &config.receipts.key {
+            Some(key) => builder.receipt_key(key.clone()),
+            None => builder,
+        };
         let builder = match &config.store {
             StoreConfig::Memory { max_counters } => builder.store(Memory::with_capacity(clock, *max_counters)),
             StoreConfig::Redis(redis) => match (connect(redis, &config.key_prefix).await, redis.memory_fallback) {
-                (Ok(store), _) => builder.store(store),
+                (Ok(store), _) => builder.store(store).hosts(redis.hosts).refusal_memory(redis.refusal_memory),
                 (Err(error), Some(max_counters)) => {
                     tracing::warn!(
                         "{error:#}; counting in the memory of this process, which is not shared and is lost at restart"
@@ -172,8 +240,12 @@ impl Tollgate {
 #[cfg(feature = "redis")]
 async fn connect(redis: &RedisConfig, prefix: &str) -> Result<crate::store::Redis> {
     use crate::store::{Redis, RedisOptions, RedisTime};
-    let options =
-        RedisOptions { connect_timeout: redis.connect_timeout, prefix: prefix.to_owned(), time: RedisTime::Server };
+    let options = RedisOptions {
+        connect_timeout: redis.connect_timeout,
+        prefix: prefix.to_owned(),
+        time: RedisTime::Server,
+        without_scripts: redis.without_scripts,
+    };
     Redis::connect(&redis.target, options).await
 }
 
@@ -206,7 +278,15 @@ fn tier_plan(name: &str, tier: &TierConfig, config: &Config) -> Result<TierPlan>
     Ok(TierPlan {
         code,
         configuration: tier.config.to_string(),
-        on_store_fault: tier.on_store_fault.unwrap_or(config.decision.on_store_fault),
+        on_store_fault: rules(&tier.on_store_fault, config.decision.on_store_fault),
+        precision: rules(&tier.precision, Precision::Exact),
+        on_change: rules(&tier.on_change, OnChange::Keep),
         on_policy_fault: tier.on_policy_fault.unwrap_or(config.decision.on_policy_fault),
     })
+}
+
+/// What a tier says of its limits, over what holds for all tiers.
+fn rules<T: Copy>(tier: &PerLimit<T>, general: T) -> LimitRules<T> {
+    let rules = LimitRules::from(tier.general.unwrap_or(general));
+    tier.limits.iter().fold(rules, |rules, (id, rule)| rules.with(id.as_str(), *rule))
 }

@@ -4,9 +4,13 @@
 //! tier declares for it, and the answer says so.
 
 mod assembly;
+mod counters;
 mod faults;
 mod keys;
+mod receipts;
 mod roster;
+mod seal;
+mod subjects;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,18 +20,22 @@ use arc_swap::ArcSwap;
 
 pub use assembly::Builder;
 pub use keys::{ApiKeys, KeyHolder};
+pub use receipts::Extension;
 pub use roster::{Code, Plan, TierPlan};
 
 use crate::counter::{Algorithm, Mode};
 use crate::error::Result;
 use crate::model::{
-    Charge, Decision, Fault, KeySpace, Limit, OnFault, PolicyFaultKind, Quota, Request, Source, Verdict,
+    Charge, Decision, Fault, KeySpace, Limit, OnStoreFault, PolicyFaultKind, Quota, Request, Source, Verdict,
 };
 use crate::policy::{Answer, Engine, PolicyFault, Ruling, Subject};
-use crate::store::Store;
+use crate::store::StoreStats;
 use crate::time::Clock;
+use counters::Counters;
 use faults::FaultLog;
 use roster::{Roster, Tier};
+use seal::Sealer;
+use subjects::Subjects;
 
 /// Decides requests. Clones are the same gate: one store, one engine, one roster.
 ///
@@ -59,13 +67,15 @@ pub struct Tollgate(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    store: Arc<dyn Store>,
+    store: Counters,
     clock: Arc<dyn Clock>,
     prefix: Box<str>,
     deadline: Duration,
+    sealer: Sealer,
     roster: ArcSwap<Roster>,
     replacing: tokio::sync::Mutex<()>,
     faults: FaultLog,
+    subjects: Subjects,
 }
 
 impl Tollgate {
@@ -78,21 +88,34 @@ impl Tollgate {
     /// Decides one request.
     ///
     /// Always answers, within the deadline plus the time of one policy call. While the store answers, what passes never exceeds a limit.
+    /// Subjects beyond [`Builder::subjects_per_tenant`] share one counter.
     /// Dropping the future gives up the answer; what the policy charged until then stays charged.
     pub async fn decide(&self, request: &Request<'_>) -> Decision {
         let roster = self.0.roster.load_full();
         let Some(tier) = roster.tier_of(request) else {
             return self.without_tier(&roster, request);
         };
+        let now = self.0.clock.now();
         let subject = Subject {
-            request,
+            request: &self.0.subjects.within(request, now),
             prefix: &self.0.prefix,
             space: &tier.space,
-            now: self.0.clock.now(),
+            now,
             deadline: self.0.deadline,
         };
-        let answer = tier.policy.decide(&subject).await;
-        self.concluded(&roster, tier, answer)
+        let mut answer = tier.policy.decide(&subject).await;
+        let holding = answer.as_mut().ok().and_then(|answer| answer.holding.take());
+        let mut decision = self.concluded(&roster, tier, answer);
+        if let Some(holding) = holding {
+            let receipt = receipts::receipt(&subject, holding);
+            if decision.is_allowed() {
+                decision.receipt = Some(receipt);
+            } else {
+                // Nobody is told of it, so nobody would end it. It ends by itself where this fails.
+                let _ = self.refund(&receipt).await;
+            }
+        }
+        decision
     }
 
     fn concluded(&self, roster: &Roster, tier: &Tier, answer: std::result::Result<Answer, PolicyFault>) -> Decision {
@@ -102,6 +125,7 @@ impl Tollgate {
             source: Source::Policy,
             limits: Vec::new(),
             attributes: Vec::new(),
+            receipt: None,
             tier: Arc::clone(&tier.name),
             policy: Some(Arc::clone(tier.policy.id())),
             generation: roster.generation,
@@ -112,11 +136,21 @@ impl Tollgate {
         };
         decision.limits = answer.charged;
         match (answer.ruling, answer.misuse, answer.store_fault) {
-            (Ok(Ruling { verdict, reason, attributes }), _, _) => Decision { verdict, reason, attributes, ..decision },
+            (Ok(ruling), _, _) => self.ruled(decision, ruling, answer.in_spite_of.as_ref()),
             (Err(_), Some(misuse), _) => self.policy_fault(decision, tier, &misuse),
             (Err(_), None, Some(fault)) => self.store_fault(decision, tier, &fault),
             (Err(fault), None, None) => self.policy_fault(decision, tier, &fault),
         }
+    }
+
+    fn ruled(&self, decision: Decision, ruling: Ruling, in_spite_of: Option<&Fault>) -> Decision {
+        let Ruling { verdict, reason, attributes } = ruling;
+        let mut decision = Decision { verdict, reason, attributes, ..decision };
+        if let Some(fault) = in_spite_of {
+            decision.source = Source::Local(fault.kind);
+            self.0.faults.tell(self.0.clock.now(), &decision, &fault.message);
+        }
+        decision
     }
 
     fn policy_fault(&self, mut decision: Decision, tier: &Tier, fault: &PolicyFault) -> Decision {
@@ -142,6 +176,7 @@ impl Tollgate {
             source: Source::PolicyFault(PolicyFaultKind::Missing),
             limits: Vec::new(),
             attributes: Vec::new(),
+            receipt: None,
             tier: "".into(),
             policy: None,
             generation: roster.generation,
@@ -183,7 +218,20 @@ impl Tollgate {
     /// Whether the counters are shared with other processes, as they are in Redis and not in memory.
     #[must_use]
     pub fn has_shared_store(&self) -> bool {
-        !self.0.store.is_local()
+        !self.0.store.store().is_local()
+    }
+
+    /// How the shared store fares, and what answered in its place; none if the counters are in this process.
+    #[must_use]
+    pub fn store_stats(&self) -> Option<StoreStats> {
+        self.0.store.stats()
+    }
+
+    /// Gives back to the shared store what this host drew of leased limits and did not spend: before it stops, so that others can have it at once.
+    pub async fn give_back(&self) {
+        if let Counters::Shared(guard) = &self.0.store {
+            guard.give_back().await;
+        }
     }
 
     /// How long the store takes to answer, asked without taking anything.
@@ -195,9 +243,9 @@ impl Tollgate {
         let quota = Quota { max: 1, window: Duration::from_secs(1), burst: 1 };
         let limit = Limit::new("probe", Algorithm::FixedWindow, quota).expect("the numbers are in range");
         let key = KeySpace::new(&self.0.prefix, "tollgate", "probe").key(&limit, "");
-        let probe = [Charge { key, limit, cost: 1, mode: Mode::Peek }];
+        let probe = [Charge { key, limit, cost: 1, mode: Mode::Peek, holder: 0 }];
         let asked = self.0.clock.now();
-        self.0.store.charge(&probe, self.0.deadline).outcomes().await?;
+        self.0.store.store().charge(&probe, self.0.deadline).outcomes().await?;
         Ok(self.0.clock.now().since(asked))
     }
 }
@@ -211,9 +259,10 @@ impl fmt::Debug for Tollgate {
     }
 }
 
-fn verdict_of(rule: OnFault) -> Verdict {
-    match rule {
-        OnFault::Allow => Verdict::Allow,
-        OnFault::Deny => Verdict::Deny,
+fn verdict_of(rule: impl Into<OnStoreFault>) -> Verdict {
+    match rule.into() {
+        OnStoreFault::Allow => Verdict::Allow,
+        // What should have been counted here and could not be, since no limit was told, is not let pass uncounted.
+        OnStoreFault::Deny | OnStoreFault::Local => Verdict::Deny,
     }
 }

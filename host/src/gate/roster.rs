@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use super::counters::Counters;
+use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{OnFault, Request, is_name};
+use crate::model::{ChangeRules, OnFault, OnStoreFault, Precision, PrecisionRules, Request, StoreFaultRules, is_name};
 use crate::policy::{self, Bounds, Component, Engine, Policy};
-use crate::store::Store;
+use crate::store::Terms;
 
 /// Where the code of a policy comes from.
 #[derive(Clone)]
@@ -36,7 +38,11 @@ pub struct TierPlan {
     /// The configuration of its policy, a JSON text.
     pub configuration: String,
     /// What answers when the counters cannot be charged.
-    pub on_store_fault: OnFault,
+    pub on_store_fault: StoreFaultRules,
+    /// How exactly hosts that share a store count its limits together.
+    pub precision: PrecisionRules,
+    /// What becomes of its counters when its limits get other numbers.
+    pub on_change: ChangeRules,
     /// What answers when the policy cannot decide.
     pub on_policy_fault: OnFault,
 }
@@ -56,8 +62,9 @@ impl TierPlan {
     }
 
     fn of(code: Code, configuration: impl Into<String>) -> Self {
-        let (on_store_fault, on_policy_fault) = (OnFault::Allow, OnFault::Deny);
-        Self { code, configuration: configuration.into(), on_store_fault, on_policy_fault }
+        let (on_store_fault, on_policy_fault) = (OnFault::Allow.into(), OnFault::Deny);
+        let (precision, on_change) = (Precision::Exact.into(), OnChange::Keep.into());
+        Self { code, configuration: configuration.into(), on_store_fault, precision, on_change, on_policy_fault }
     }
 }
 
@@ -97,19 +104,15 @@ pub(super) struct Tier {
     pub(super) policy: Policy,
     /// The part of the keys that keeps the counters of different policies apart.
     pub(super) space: Box<str>,
-    pub(super) on_store_fault: OnFault,
+    /// What answers a decision as a whole, where no rule answered its charges.
+    pub(super) on_store_fault: OnStoreFault,
     pub(super) on_policy_fault: OnFault,
     component: Component,
 }
 
 impl Roster {
     /// Compiles, starts and configures everything of `plan`. Code that `active` runs already is not compiled again.
-    pub(super) async fn build(
-        engine: &Engine,
-        store: &Arc<dyn Store>,
-        plan: Plan,
-        active: Option<&Self>,
-    ) -> Result<Self> {
+    pub(super) async fn build(engine: &Engine, store: &Counters, plan: Plan, active: Option<&Self>) -> Result<Self> {
         check_names(&plan)?;
         let mut compiled = Compiled::of(active);
         let mut tiers = HashMap::new();
@@ -149,16 +152,18 @@ impl Roster {
 impl Tier {
     async fn build(
         engine: &Engine,
-        store: &Arc<dyn Store>,
+        store: &Counters,
         name: &str,
         plan: &TierPlan,
         compiled: &mut Compiled,
     ) -> Result<Self> {
         let component = compiled.component(engine, &plan.code).await?;
-        let setting = policy::Setting { store: Arc::clone(store), bounds: Bounds::default() };
+        let terms = Terms { on_store_fault: plan.on_store_fault.clone(), precision: plan.precision.clone() };
+        let store = store.of_tier(terms);
+        let setting = policy::Setting { store, bounds: Bounds::default(), on_change: plan.on_change.clone() };
         let policy = Policy::new(&component, &plan.configuration, setting).await?;
         let space = component.id().name.as_str().into();
-        let (on_store_fault, on_policy_fault) = (plan.on_store_fault, plan.on_policy_fault);
+        let (on_store_fault, on_policy_fault) = (plan.on_store_fault.general(), plan.on_policy_fault);
         Ok(Self { name: name.into(), policy, space, on_store_fault, on_policy_fault, component })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::{Charged, Decision, Verdict};
+use crate::time::Timestamp;
 
 /// The answer to `tenant`, as `POST /v1/check` gives it: the verdict, its source, and every limit with what remains. Times in
 /// milliseconds, rounded up.
@@ -39,6 +40,14 @@ pub fn answer(decision: &Decision, tenant: &str) -> Value {
         }
     }
     answer
+}
+
+/// Adds the sealed receipt, and until when it is open: in milliseconds since the Unix epoch, rounded down.
+pub(super) fn tell_receipt(answer: &mut Value, sealed: &str, until: Timestamp) {
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("receipt".to_owned(), sealed.into());
+        members.insert("receipt_until_ms".to_owned(), until.as_millis().into());
+    }
 }
 
 fn limit(charged: &Charged) -> Value {

@@ -14,11 +14,12 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::answer::answer;
+use super::answer::{answer, tell_receipt};
 use super::headers::{HeaderOptions, headers};
 use super::health;
 use super::problem::{Problem, problem_json, refusal};
 use super::question::Question;
+use super::receipts;
 use crate::config::Secret;
 use crate::gate::{ApiKeys, Tollgate};
 use crate::model::Verdict;
@@ -56,20 +57,20 @@ pub enum Caller {
     Unknown,
 }
 
-/// The routes: `POST /v1/check`, `GET /livez`, `GET /readyz`.
+const ROUTES: &str = "there are POST /v1/check, /v1/settle, /v1/refund and /v1/extend, GET /livez and /readyz";
+
+/// The routes: `POST /v1/check`, `/v1/settle`, `/v1/refund` and `/v1/extend`, `GET /livez` and `/readyz`.
 pub fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/v1/check", post(check))
+        .route("/v1/settle", post(receipts::settle))
+        .route("/v1/refund", post(receipts::refund))
+        .route("/v1/extend", post(receipts::extend))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .fallback(|| async {
-            Problem::new(StatusCode::NOT_FOUND, "no such route; there are POST /v1/check, GET /livez and GET /readyz")
-        })
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, format!("no such route; {ROUTES}")) })
         .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "no such method; there are POST /v1/check, GET /livez and GET /readyz",
-            )
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("no such method; {ROUTES}"))
         })
         .with_state(front)
 }
@@ -88,7 +89,10 @@ async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body
         return Err(front.no_tier(request.tier()));
     }
     let decision = front.gate.decide(&request).await;
-    let answer = answer(&decision, request.tenant());
+    let mut answer = answer(&decision, request.tenant());
+    if let Some(receipt) = &decision.receipt {
+        tell_receipt(&mut answer, &front.gate.seal(receipt), receipt.until());
+    }
     let mut response = match decision.verdict {
         Verdict::Deny => {
             let violated: Vec<&str> = decision.violated().map(|charged| charged.limit.id()).collect();
@@ -102,7 +106,7 @@ async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body
 }
 
 impl Front {
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let Some(token) = &self.caller_token else {
             return Ok(if self.trust_all { Caller::Trusted } else { Caller::Unknown });
         };
@@ -142,7 +146,7 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match tokio::time::timeout(BODY_TIMEOUT, collected(body)).await {
         Ok(bytes) => bytes,
         Err(_) => {

@@ -13,6 +13,7 @@ use crate::model::{Charged, Decision, Limit};
 
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const SOURCE: HeaderName = HeaderName::from_static("tollgate-source");
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -22,6 +23,8 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 pub struct HeaderOptions {
     /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds from now) of the binding limit, for clients of old.
     pub x_ratelimit: bool,
+    /// `Tollgate-Source`: who gave the verdict, and the fault if there was one, as in `local;fault=timeout`.
+    pub source: bool,
 }
 
 /// The header fields of a decision.
@@ -43,6 +46,10 @@ pub fn headers(decision: &Decision, options: HeaderOptions) -> HeaderMap {
         insert(&mut fields, X_LIMIT, &quota(&binding.limit).to_string());
         insert(&mut fields, X_REMAINING, &binding.outcome.remaining.to_string());
         insert(&mut fields, X_RESET, &seconds_up(more_after(binding)).to_string());
+    }
+    if options.source {
+        let fault = decision.source.fault().map_or_else(String::new, |fault| format!(";fault={fault}"));
+        insert(&mut fields, SOURCE, &format!("{}{fault}", decision.source.name()));
     }
     fields
 }
@@ -94,29 +101,30 @@ fn integer(number: u64) -> Integer {
 
 fn quota(limit: &Limit) -> u64 {
     match limit.algorithm() {
-        Algorithm::TokenBucket => limit.burst(),
-        Algorithm::FixedWindow | Algorithm::SlidingWindow => limit.max(),
+        Algorithm::TokenBucket | Algorithm::Delay => limit.rule().most(),
+        Algorithm::FixedWindow | Algorithm::SlidingWindow | Algorithm::Calendar | Algorithm::Concurrency => limit.max(),
     }
 }
 
 fn window_seconds(limit: &Limit) -> Option<u64> {
     let window = limit.window();
     match limit.algorithm() {
-        Algorithm::TokenBucket => {
-            let full_us = window.as_micros() * u128::from(limit.burst()) / u128::from(limit.max());
+        Algorithm::TokenBucket | Algorithm::Delay => {
+            let full_us = window.as_micros() * u128::from(limit.rule().most()) / u128::from(limit.max());
             u64::try_from(full_us.div_ceil(1_000_000)).ok()
         }
-        Algorithm::FixedWindow | Algorithm::SlidingWindow if window.subsec_nanos() == 0 => Some(window.as_secs()),
-        Algorithm::FixedWindow | Algorithm::SlidingWindow => None,
+        // So many at a time is no quota per window.
+        Algorithm::Concurrency => None,
+        _ => (window.subsec_nanos() == 0).then_some(window.as_secs()),
     }
 }
 
 /// How long until there is more than now: what `t` means. Never longer than `Retry-After`.
 fn more_after(charged: &Charged) -> Duration {
     let outcome = &charged.outcome;
-    match outcome.retry_after {
+    match outcome.retry_after.filter(|_| !outcome.allowed) {
         Some(wait) => wait,
-        None if charged.limit.algorithm() == Algorithm::TokenBucket => {
+        None if matches!(charged.limit.algorithm(), Algorithm::TokenBucket | Algorithm::Delay) => {
             let token_us = charged.limit.window().as_micros().div_ceil(u128::from(charged.limit.max()));
             outcome.reset_after.min(Duration::from_micros(u64::try_from(token_us).unwrap_or(u64::MAX)))
         }
@@ -148,6 +156,7 @@ mod tests {
             source: Source::Policy,
             limits,
             attributes: Vec::new(),
+            receipt: None,
             tier: Arc::from("free"),
             policy: None,
             generation: 1,
@@ -168,14 +177,21 @@ mod tests {
             remaining: 0,
             reset_after: Duration::from_millis(9_400),
             retry_after: Some(wait),
+            mark_us: 0,
         };
-        let fine =
-            Outcome { allowed: true, remaining: 990, reset_after: Duration::from_secs(3_600), retry_after: None };
+        let fine = Outcome {
+            allowed: true,
+            remaining: 990,
+            reset_after: Duration::from_secs(3_600),
+            retry_after: None,
+            mark_us: 0,
+        };
         let limits = vec![
             charged("second", Algorithm::TokenBucket, second, full),
             charged("day", Algorithm::FixedWindow, day, fine),
         ];
-        let fields = headers(&decision(Verdict::Deny, limits), HeaderOptions { x_ratelimit: true });
+        let fields =
+            headers(&decision(Verdict::Deny, limits), HeaderOptions { x_ratelimit: true, ..HeaderOptions::default() });
         assert_eq!(text(&fields, &RATELIMIT_POLICY).unwrap(), r#""second";q=10;w=10, "day";q=1000;w=86400"#);
         assert_eq!(text(&fields, &RATELIMIT).unwrap(), r#""second";r=0;t=1, "day";r=990;t=3600"#);
         assert_eq!(text(&fields, &header::RETRY_AFTER).unwrap(), "1");
@@ -186,7 +202,8 @@ mod tests {
     #[test]
     fn a_cost_that_never_fits_gets_no_retry_after() {
         let quota = Quota { max: 5, window: Duration::from_millis(1_500), burst: 5 };
-        let never = Outcome { allowed: false, remaining: 5, reset_after: Duration::ZERO, retry_after: None };
+        let never =
+            Outcome { allowed: false, remaining: 5, reset_after: Duration::ZERO, retry_after: None, mark_us: 0 };
         let fields = headers(
             &decision(Verdict::Deny, vec![charged("w", Algorithm::FixedWindow, quota, never)]),
             HeaderOptions::default(),
@@ -198,6 +215,18 @@ mod tests {
 
     #[test]
     fn a_decision_without_limits_has_no_fields() {
-        assert!(headers(&decision(Verdict::Allow, Vec::new()), HeaderOptions { x_ratelimit: true }).is_empty());
+        let options = HeaderOptions { x_ratelimit: true, ..HeaderOptions::default() };
+        assert!(headers(&decision(Verdict::Allow, Vec::new()), options).is_empty());
+    }
+
+    #[test]
+    fn a_client_is_told_who_decided_if_the_operator_wants_that() {
+        use crate::model::FaultKind;
+        for (source, told) in [(Source::Policy, "policy"), (Source::Local(FaultKind::Timeout), "local;fault=timeout")] {
+            let decision = Decision { source, ..decision(Verdict::Allow, Vec::new()) };
+            let options = HeaderOptions { source: true, ..HeaderOptions::default() };
+            assert_eq!(text(&headers(&decision, options), &SOURCE).unwrap(), told);
+            assert!(headers(&decision, HeaderOptions::default()).is_empty());
+        }
     }
 }

@@ -6,6 +6,7 @@ mod headers;
 mod health;
 mod problem;
 mod question;
+mod receipts;
 
 pub use answer::answer;
 pub use api::{Caller, Front, router};

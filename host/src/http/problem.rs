@@ -57,7 +57,7 @@ impl IntoResponse for Problem {
 /// `temporary-reduced-capacity`: the caller did nothing wrong.
 pub(super) fn refusal(source: Source, violated: &[&str], reason: &str) -> (StatusCode, Value) {
     let (status, kind, title) = match source {
-        Source::Policy => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED, "Quota exceeded"),
+        Source::Policy | Source::Local(_) => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED, "Quota exceeded"),
         Source::StoreFault(_) | Source::PolicyFault(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, "Temporary reduced capacity")
         }

@@ -25,6 +25,7 @@ pub(super) struct Question {
     cost: u64,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
+    once: Option<String>,
 }
 
 const fn one() -> u64 {
@@ -118,6 +119,10 @@ impl Asked<'_> {
             .with_route(&self.question.route)?
             .with_cost(self.question.cost)?
             .with_attributes(attributes)?;
+        let request = match &self.question.once {
+            Some(token) => request.with_once(token)?,
+            None => request,
+        };
         Ok(match self.tier {
             Some(tier) => request.with_tier(tier)?,
             None => request,
@@ -128,15 +133,15 @@ impl Asked<'_> {
 const TRUSTED_ONLY: &str =
     "may be named only by a trusted caller: send `Authorization: Bearer` with the TOLLGATE_CALLER_TOKEN of the server";
 
-const WHOLE: &str = "one JSON object with `api_key` or `tenant`, and of `tier`, `subject`, `route`, `cost` and `attributes` what is needed";
+const WHOLE: &str = "one JSON object with `api_key` or `tenant`, and of `tier`, `subject`, `route`, `cost`, `attributes` and `once` what is needed";
 
 /// What a field takes; none for the body as a whole.
 fn accepted(field: &str) -> Option<&'static str> {
     match field {
-        "api_key" | "tenant" | "tier" | "subject" | "route" => Some("a text"),
+        "api_key" | "tenant" | "tier" | "subject" | "route" | "once" => Some("a text"),
         "cost" => Some("a whole number from 1 to 1000000000"),
         "." => None,
         attributes if attributes.starts_with("attributes") => Some("an object of texts"),
-        _ => Some("a field of a question; there are api_key, tenant, tier, subject, route, cost and attributes"),
+        _ => Some("a field of a question; there are api_key, tenant, tier, subject, route, cost, attributes and once"),
     }
 }

@@ -16,6 +16,8 @@ pub struct Charge {
     pub cost: u64,
     /// Enforce, shadow or peek.
     pub mode: Mode,
+    /// Who takes a slot of a concurrency limit. The same holder takes a slot once, and renews it. Other limits ignore it.
+    pub holder: u64,
 }
 
 /// Why a store made no charges. Nothing was taken, as far as is known.

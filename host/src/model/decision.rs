@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FaultKind, Limit};
+use super::{FaultKind, Limit, Receipt};
 use crate::counter::{Mode, Outcome};
 
 /// What the application is to do.
@@ -36,6 +36,9 @@ impl Verdict {
 pub enum Source {
     /// The policy decided.
     Policy,
+    /// The counters could not be charged. The rules for a broken store answered each charge, from what this host counted by itself, and the
+    /// policy decided by that.
+    Local(FaultKind),
     /// The counters could not be charged; the rule for a broken store decided.
     StoreFault(FaultKind),
     /// The policy could not decide; the rule for a broken policy decided.
@@ -43,22 +46,23 @@ pub enum Source {
 }
 
 impl Source {
-    /// The name in answers, logs and metrics: `policy`, `store-fault`, `policy-fault`.
+    /// The name in answers, logs and metrics: `policy`, `local`, `store-fault`, `policy-fault`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
+            Self::Local(_) => "local",
             Self::StoreFault(_) => "store-fault",
             Self::PolicyFault(_) => "policy-fault",
         }
     }
 
-    /// Which fault it was, if it was one.
+    /// Which fault there was, if there was one.
     #[must_use]
     pub const fn fault(self) -> Option<&'static str> {
         match self {
             Self::Policy => None,
-            Self::StoreFault(kind) => Some(kind.name()),
+            Self::Local(kind) | Self::StoreFault(kind) => Some(kind.name()),
             Self::PolicyFault(kind) => Some(kind.name()),
         }
     }
@@ -143,6 +147,8 @@ pub struct Decision {
     pub limits: Vec<Charged>,
     /// Facts from the policy for the application, as name and value.
     pub attributes: Vec<(String, String)>,
+    /// What it holds for the time being, if the request may pass: settle it, give it back or extend it by the gate.
+    pub receipt: Option<Receipt>,
     /// The tier that decided; empty if there is none.
     pub tier: Arc<str>,
     /// The policy that decided; none if there is none.
@@ -196,7 +202,8 @@ mod tests {
     /// A limit called `id` that had room, and has so much left.
     fn room(id: &str, remaining: u64) -> Charged {
         let quota = Quota { max: 100, window: Duration::from_secs(60), burst: 100 };
-        let outcome = Outcome { allowed: true, remaining, reset_after: Duration::from_secs(60), retry_after: None };
+        let outcome =
+            Outcome { allowed: true, remaining, reset_after: Duration::from_secs(60), retry_after: None, mark_us: 0 };
         let limit = Limit::new(id, Algorithm::FixedWindow, quota).unwrap();
         Charged { limit, cost: 1, mode: Mode::Enforce, outcome }
     }
@@ -223,6 +230,7 @@ mod tests {
             source: Source::Policy,
             limits,
             attributes: Vec::new(),
+            receipt: None,
             tier: "free".into(),
             policy: None,
             generation: 1,

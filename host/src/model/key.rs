@@ -43,6 +43,16 @@ impl KeySpace {
         }
         key
     }
+
+    /// The key that remembers the answer to the `call`-th list of a request that may be asked again. No limit is called `~once`.
+    pub(crate) fn once(&self, token: &str, call: u32) -> String {
+        format!("{}~once:{call}:{token}", self.head)
+    }
+
+    /// The key that remembers what became of a receipt. No limit is called `~receipt`.
+    pub(crate) fn receipt(&self, id: u128) -> String {
+        format!("{}~receipt:{id:032x}", self.head)
+    }
 }
 
 #[cfg(test)]
@@ -61,8 +71,12 @@ mod tests {
 
     /// Names made of what stands between the parts of a key, so that two names are often almost the same key.
     fn names() -> impl Strategy<Value = Name> {
-        let algorithms =
-            prop_oneof![Just(Algorithm::FixedWindow), Just(Algorithm::SlidingWindow), Just(Algorithm::TokenBucket)];
+        let algorithms = prop_oneof![
+            Just(Algorithm::FixedWindow),
+            Just(Algorithm::SlidingWindow),
+            Just(Algorithm::TokenBucket),
+            Just(Algorithm::Concurrency)
+        ];
         let tenant = prop_oneof![4 => "a(:a|:b1){0,2}", 1 => "[:a*é]{1,3}"];
         let suffix = prop_oneof![4 => "((b1|f1|s1|a|}):){0,3}a", 1 => "[:{}a*é]{0,3}"];
         (tenant, "a|b1", "a|b1", algorithms, suffix)

@@ -1,5 +1,6 @@
 //! A limit: at most so much per window.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::counter::{Algorithm, Rule};
@@ -48,15 +49,31 @@ impl Limit {
     /// Fails with [`ErrorKind::Config`] if the id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, if a number is out of its range, or if a
     /// token bucket cannot be counted exactly in 53 bits.
     pub fn new(id: impl Into<Box<str>>, algorithm: Algorithm, quota: Quota) -> Result<Self> {
+        let Quota { max, window, burst } = quota;
+        Self::with_rule(id, Rule { max, window_us: micros(window), burst, ..Rule::of(algorithm) })
+    }
+
+    /// A limit named `id` that counts by `rule`, which may say more than a [`Quota`]: a longest wait, a calendar period.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`new`](Self::new) does.
+    pub fn with_rule(id: impl Into<Box<str>>, rule: Rule) -> Result<Self> {
         let id = id.into();
         if !is_name(&id) {
             return Err(invalid(format!("limit id `{}` is not 1 to 64 of A-Z a-z 0-9 . _ -", id.escape_debug())));
         }
-        let rule = Rule { algorithm, max: quota.max, window_us: micros(quota.window), burst: quota.burst };
         match rule.problem() {
             None => Ok(Self { id, rule }),
             Some(problem) => Err(invalid(format!("limit `{id}`: {problem}"))),
         }
+    }
+
+    /// The same limit, whose charges can be given back for so long, or for longer if they can already.
+    #[cfg(feature = "redis")]
+    pub(crate) fn held_for(mut self, hold: Duration) -> Self {
+        self.rule.hold_us = self.rule.hold_us.max(micros(hold));
+        self
     }
 
     /// The limit's name within its policy.
@@ -93,6 +110,23 @@ impl Limit {
     #[must_use]
     pub const fn burst(&self) -> u64 {
         self.rule.burst
+    }
+}
+
+impl Limit {
+    /// The part of this limit that each of so many hosts may spend by itself: at least 1, and together no more than the limit, or than one for each
+    /// host.
+    pub(crate) fn share(&self, hosts: NonZeroU32) -> Self {
+        let hosts = u64::from(hosts.get());
+        let part = |amount: u64| (amount / hosts).max(1);
+        let rule = match self.rule.algorithm {
+            // A rate is divided exactly by stretching its window; rounding would make it another rate.
+            Algorithm::TokenBucket | Algorithm::Delay => {
+                Rule { burst: part(self.rule.burst), window_us: self.rule.window_us.saturating_mul(hosts), ..self.rule }
+            }
+            _ => Rule { max: part(self.rule.max), ..self.rule },
+        };
+        Self { id: self.id.clone(), rule }
     }
 }
 

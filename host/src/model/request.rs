@@ -30,6 +30,7 @@ pub struct Request<'a> {
     route: &'a str,
     cost: u64,
     attributes: &'a [(&'a str, &'a str)],
+    once: Option<&'a str>,
 }
 
 /// A part of a request that cannot be accepted.
@@ -70,6 +71,8 @@ impl<'a> Request<'a> {
     pub const MAX_ATTRIBUTE_NAME_BYTES: usize = 64;
     /// The longest attribute value, in bytes.
     pub const MAX_ATTRIBUTE_VALUE_BYTES: usize = 256;
+    /// The longest token of a request that may be asked again, in bytes.
+    pub const MAX_ONCE_BYTES: usize = 128;
 
     /// A request of `subject`, paid by `tenant`, of cost 1.
     ///
@@ -86,7 +89,7 @@ impl<'a> Request<'a> {
             });
         }
         check_text("subject", subject, 1, Self::MAX_SUBJECT_BYTES)?;
-        Ok(Self { tenant, subject, tier: None, route: "", cost: 1, attributes: &[] })
+        Ok(Self { tenant, subject, tier: None, route: "", cost: 1, attributes: &[], once: None })
     }
 
     /// The same request, decided by `tier` instead of the tenant's own tier.
@@ -144,6 +147,24 @@ impl<'a> Request<'a> {
         Ok(self)
     }
 
+    /// The same request, charged once however often it is asked with this token: an admitted one is answered alike for ten minutes, and takes
+    /// nothing more. A refused one took nothing, and is decided anew. Each request needs a token of its own within its tenant and policy.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the token is not 1 to 128 bytes without control characters.
+    pub fn with_once(mut self, token: &'a str) -> Result<Self, FieldError> {
+        check_text("once", token, 1, Self::MAX_ONCE_BYTES)?;
+        self.once = Some(token);
+        Ok(self)
+    }
+
+    /// The same request, counted for a subject of ours.
+    pub(crate) const fn sharing(mut self, subject: &'static str) -> Self {
+        self.subject = subject;
+        self
+    }
+
     /// The account that pays.
     #[must_use]
     pub const fn tenant(&self) -> &'a str {
@@ -172,6 +193,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub const fn cost(&self) -> u64 {
         self.cost
+    }
+
+    /// The token by which it may be asked again, if it has one.
+    #[must_use]
+    pub const fn once(&self) -> Option<&'a str> {
+        self.once
     }
 
     /// Further facts, as name and value.

@@ -1,20 +1,20 @@
 //! The host's side of the contract: what happens when a guest charges or logs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, StoreContextMut};
 
+use super::asked::{Checks, Wanted, is_held};
 use super::contract::{self, COUNTERS, LOG, Level, VERSION};
 use super::engine::Engine;
 use super::guest_time::GuestTime;
+use super::holding::Holding;
 use super::instance::Blueprint;
 use super::{Bounds, PolicyFault, Subject};
-use crate::counter::{Algorithm, Mode};
-use crate::model::{Charge, Charged, Fault, FaultKind, KeySpace, Limit, PolicyFaultKind, Quota};
-use crate::store::{Outcomes, Store};
+use crate::model::{Charge, Charged, Fault, FaultKind, PolicyFaultKind};
+use crate::store::{List, Outcomes, Reply, Store};
 
 /// One linker for stores that answer at once, so that guests run as plain calls, and one for those that must be waited for.
 pub(super) struct Linkers {
@@ -45,15 +45,21 @@ pub(super) struct Call {
     policy: Arc<str>,
     pub(super) memory: Memory,
     pub(super) time: GuestTime,
-    keys: KeySpace,
+    checks: Checks,
+    /// The token by which the decision may be asked for again.
+    once: Option<Box<str>>,
     may_charge: bool,
     calls: u32,
     log: Arc<LogBudget>,
     log_lines: u32,
     /// The charges that were made, in order.
     pub(super) charged: Vec<Charged>,
+    /// What is held of them.
+    pub(super) holding: Option<Holding>,
     /// The store's fault, if it had one.
     pub(super) fault: Option<Fault>,
+    /// The store's fault in spite of which the charges were answered.
+    pub(super) in_spite_of: Option<Fault>,
 }
 
 impl Call {
@@ -65,13 +71,16 @@ impl Call {
             policy: Arc::clone(&blueprint.name),
             memory: Memory::new(bounds),
             time: GuestTime::new(blueprint.engine.clone(), bounds.time),
-            keys: KeySpace::new("", "", ""),
+            checks: Checks::new(Arc::clone(&blueprint.on_change)),
+            once: None,
             may_charge: false,
             calls: 0,
             log: Arc::clone(&blueprint.log),
             log_lines: 0,
             charged: Vec::new(),
+            holding: None,
             fault: None,
+            in_spite_of: None,
         }
     }
 
@@ -83,7 +92,9 @@ impl Call {
 
     /// Begins a decision. Answers its time in ticks.
     pub(super) fn open_decision(&mut self, subject: &Subject<'_>, until: u64) -> u64 {
-        self.keys.rename(subject.prefix, subject.request.tenant(), subject.space);
+        self.checks.keys.rename(subject.prefix, subject.request.tenant(), subject.space);
+        self.checks.now_us = subject.now.as_micros();
+        self.once = subject.request.once().map(Into::into);
         self.may_charge = true;
         self.open(until)
     }
@@ -92,12 +103,14 @@ impl Call {
         self.calls = 0;
         self.log_lines = 0;
         self.charged.clear();
+        self.holding = None;
         self.fault = None;
+        self.in_spite_of = None;
         self.time.open(until)
     }
 
     /// Checks what the guest asks for against its budgets, and turns it into charges on keys of its tenant.
-    fn charges(&mut self, asked: Vec<contract::Charge>) -> Result<Vec<Charge>, Fault> {
+    fn check(&mut self, asked: Vec<contract::Charge>) -> Result<Wanted, Fault> {
         self.calls += 1;
         if !self.may_charge {
             return Err(Fault::new(FaultKind::Denied, "a policy may charge only while it decides"));
@@ -109,19 +122,31 @@ impl Call {
         if charges > self.bounds.charges as usize {
             return Err(over_budget(format!("{charges} charges in one decision; at most {}", self.bounds.charges)));
         }
-        asked.into_iter().map(|charge| checked(charge, &self.keys)).collect()
+        let once = self.once.as_deref().map(|token| self.checks.keys.once(token, self.calls));
+        if self.holding.is_none() && asked.iter().any(is_held) {
+            self.holding = Some(Holding::new(once.as_deref()));
+        }
+        let holder = self.holding.as_ref().map_or(0, Holding::holder);
+        let mut wanted = Wanted::new(asked.len(), once);
+        for charge in asked {
+            wanted.add(self.checks.check(charge, holder)?);
+        }
+        Ok(wanted)
     }
 
     /// Keeps what came of the charges for the decision, and tells the guest.
     fn settle(
         &mut self,
-        charges: Result<Vec<Charge>, Fault>,
+        wanted: Result<Wanted, Fault>,
         outcomes: Outcomes,
     ) -> Result<Vec<contract::Outcome>, contract::Fault> {
-        match (charges, outcomes) {
-            (Ok(charges), Ok(outcomes)) => {
+        match (wanted, outcomes) {
+            (Ok(wanted), Ok(outcomes)) => {
+                if let Some(holding) = &mut self.holding {
+                    holding.add(&wanted, &outcomes);
+                }
                 let told = outcomes.iter().map(contract::Outcome::from).collect();
-                let kept = charges.into_iter().zip(outcomes);
+                let kept = wanted.charges.into_iter().zip(outcomes);
                 self.charged.extend(kept.map(|(Charge { limit, cost, mode, .. }, outcome)| Charged {
                     limit,
                     cost,
@@ -147,17 +172,15 @@ fn charge_at_once(
     (asked,): (Vec<contract::Charge>,),
 ) -> wasmtime::Result<Told> {
     let call = context.data_mut();
-    let charges = call.charges(asked);
-    let outcomes = match charges.as_deref() {
+    let wanted = call.check(asked);
+    let outcomes = match &wanted {
         Err(_) => Ok(Vec::new()),
-        Ok(charges) => match call.store.charge(charges, call.time.patience()) {
-            crate::store::Reply::Ready(outcomes) => outcomes,
-            crate::store::Reply::Pending(_) => {
-                Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once"))
-            }
+        Ok(wanted) => match call.store.take(wanted.list(&call.time)) {
+            Reply::Ready(outcomes) => outcomes,
+            Reply::Pending(_) => Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once")),
         },
     };
-    Ok((call.settle(charges, outcomes),))
+    Ok((call.settle(wanted, outcomes),))
 }
 
 async fn charge_waiting(
@@ -165,62 +188,21 @@ async fn charge_waiting(
     asked: Vec<contract::Charge>,
 ) -> wasmtime::Result<Told> {
     let call = context.data_mut();
-    let charges = call.charges(asked);
-    let Ok(charged) = charges.as_deref() else { return Ok((call.settle(charges, Ok(Vec::new())),)) };
+    let wanted = match call.check(asked) {
+        Ok(wanted) => wanted,
+        refused => return Ok((call.settle(refused, Ok(Vec::new())),)),
+    };
     // The wait is the store's, not the guest's: it goes on with the time it had left.
     let ticks_left = call.time.pause();
     let store = Arc::clone(&call.store);
-    let outcomes = store.charge(charged, call.time.patience()).outcomes().await;
+    let fault = OnceLock::new();
+    let list = List { fault: Some(&fault), ..wanted.list(&call.time) };
+    let outcomes = store.take(list).outcomes().await;
     call.time.resume(ticks_left);
-    let told = call.settle(charges, outcomes);
+    call.in_spite_of = fault.into_inner().or(call.in_spite_of.take());
+    let told = call.settle(Ok(wanted), outcomes);
     context.set_epoch_deadline(ticks_left);
     Ok((told,))
-}
-
-/// The charge as a store takes it, or why it makes no sense.
-fn checked(charge: contract::Charge, keys: &KeySpace) -> Result<Charge, Fault> {
-    let contract::Charge { limit, key, cost, mode, hold_ms } = charge;
-    if hold_ms.is_some() {
-        return Err(invalid("hold-ms: this host takes no reservations".to_owned()));
-    }
-    let quota = Quota { max: limit.max, window: Duration::from_millis(limit.window_ms), burst: limit.burst };
-    let limit = Limit::new(limit.id, algorithm(limit.algorithm)?, quota).map_err(|error| invalid(error.to_string()))?;
-    if key.len() > KeySpace::MAX_SUFFIX_BYTES {
-        return Err(invalid(format!("key: {} bytes; at most {}", key.len(), KeySpace::MAX_SUFFIX_BYTES)));
-    }
-    if key.contains(char::is_control) {
-        return Err(invalid("key: holds a control character".to_owned()));
-    }
-    Ok(Charge { key: keys.key(&limit, &key), limit, cost, mode: charge_mode(mode)? })
-}
-
-fn algorithm(algorithm: contract::Algorithm) -> Result<Algorithm, Fault> {
-    match algorithm {
-        contract::Algorithm::FixedWindow => Ok(Algorithm::FixedWindow),
-        contract::Algorithm::SlidingWindow => Ok(Algorithm::SlidingWindow),
-        contract::Algorithm::TokenBucket => Ok(Algorithm::TokenBucket),
-        contract::Algorithm::Concurrency => Err(unknown("algorithm", "concurrency")),
-        contract::Algorithm::Calendar(period) => Err(unknown("algorithm", &format!("calendar({period})"))),
-        contract::Algorithm::Other(name) => Err(unknown("algorithm", &name)),
-    }
-}
-
-fn charge_mode(mode: contract::Mode) -> Result<Mode, Fault> {
-    match mode {
-        contract::Mode::Enforce => Ok(Mode::Enforce),
-        contract::Mode::Shadow => Ok(Mode::Shadow),
-        contract::Mode::Peek => Ok(Mode::Peek),
-        contract::Mode::Other(name) => Err(unknown("mode", &name)),
-    }
-}
-
-fn unknown(field: &str, name: &str) -> Fault {
-    let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-    invalid(format!("{field}: this host does not know `{name}`"))
-}
-
-fn invalid(message: String) -> Fault {
-    Fault::new(FaultKind::Invalid, message)
 }
 
 fn over_budget(message: String) -> Fault {

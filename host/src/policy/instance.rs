@@ -10,7 +10,7 @@ use super::contract::{self, VERSION, Verdict as Told};
 use super::engine::Engine;
 use super::imports::{Call, LogBudget};
 use super::{Answer, Bounds, PolicyFault, Ruling, Subject};
-use crate::model::{PolicyFaultKind, Verdict};
+use crate::model::{ChangeRules, PolicyFaultKind, Verdict};
 use crate::store;
 
 /// Everything an instance is made from.
@@ -22,6 +22,7 @@ pub(super) struct Blueprint {
     pub(super) waits: bool,
     pub(super) store: Arc<dyn store::Store>,
     pub(super) bounds: Bounds,
+    pub(super) on_change: Arc<ChangeRules>,
     pub(super) name: Arc<str>,
     pub(super) log: Arc<LogBudget>,
     pub(super) configuration: Arc<str>,
@@ -95,8 +96,10 @@ impl Instance {
         Answer {
             ruling,
             charged: std::mem::take(&mut data.charged),
+            holding: data.holding.take().filter(|holding| !holding.held.is_empty()),
             misuse: data.budget_fault(),
             store_fault: data.fault.take(),
+            in_spite_of: data.in_spite_of.take(),
         }
     }
 

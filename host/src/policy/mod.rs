@@ -3,6 +3,7 @@
 //! A [`Component`] is code, checked and compiled once. With a configuration, a store and a clock it becomes a [`Policy`], which
 //! decides. Instances are reused while they behave; one that trapped is thrown away with all its memory.
 
+mod asked;
 mod bounds;
 #[cfg(feature = "server")]
 pub mod build;
@@ -10,6 +11,7 @@ mod built_in;
 mod contract;
 mod engine;
 mod guest_time;
+mod holding;
 mod imports;
 mod instance;
 mod load;
@@ -22,9 +24,11 @@ use std::time::Duration;
 pub use bounds::Bounds;
 pub use built_in::built_in;
 pub use engine::Engine;
+pub(crate) use holding::Holding;
 
+use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
+use crate::model::{ChangeRules, Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
 use crate::store::{Memory, Store};
 use crate::time::{SystemClock, Timestamp};
 use instance::{Blueprint, Instance, StartError};
@@ -121,6 +125,7 @@ fn blueprint(engine: &Engine, loaded: &Loaded, name: Arc<str>, configuration: Ar
         waits,
         store: setting.store,
         bounds: setting.bounds,
+        on_change: Arc::new(setting.on_change),
         name,
         log: Arc::default(),
         configuration,
@@ -137,13 +142,16 @@ pub struct Setting {
     pub store: Arc<dyn Store>,
     /// What it may spend.
     pub bounds: Bounds,
+    /// What becomes of its counters when its limits get other numbers.
+    pub on_change: ChangeRules,
 }
 
 impl Setting {
     /// Counters in memory and the default bounds: for trying a policy out.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(Memory::new(SystemClock::new())), bounds: Bounds::default() }
+        let store = Arc::new(Memory::new(SystemClock::new()));
+        Self { store, bounds: Bounds::default(), on_change: OnChange::Keep.into() }
     }
 }
 
@@ -176,10 +184,14 @@ pub(crate) struct Answer {
     pub(crate) ruling: std::result::Result<Ruling, PolicyFault>,
     /// Every charge that was made, in order.
     pub(crate) charged: Vec<Charged>,
+    /// What is held of them, if something is.
+    pub(crate) holding: Option<Holding>,
     /// What the policy did wrong when it charged.
     pub(crate) misuse: Option<PolicyFault>,
     /// Why it could not charge.
     pub(crate) store_fault: Option<Fault>,
+    /// The store's fault in spite of which its charges were answered.
+    pub(crate) in_spite_of: Option<Fault>,
 }
 
 /// Why a policy did not decide.
@@ -206,7 +218,7 @@ impl Policy {
         let name: Arc<str> = component.id.name.as_str().into();
         let blueprint =
             blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
-        let warm = component.engine.warm();
+        let warm = component.engine.warm(blueprint.waits);
         match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)).await {
             Ok(instance) => warm.keep(Box::new(instance)),
             Err(StartError::Fault(fault)) => {

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::thread;
 
-use super::Bounds;
 use super::instance::Instance;
 
 /// A bounded set of warm instances, striped so that threads do not wait for one another.
 pub(super) struct Warm {
     stripes: Box<[Stripe]>,
+    per_stripe: usize,
 }
 
 /// A stripe on cache lines of its own.
@@ -18,9 +18,10 @@ pub(super) struct Warm {
 struct Stripe(Mutex<Vec<Box<Instance>>>);
 
 impl Warm {
-    pub(super) fn new() -> Self {
+    /// A set that keeps at most `per_core` instances for each core.
+    pub(super) fn new(per_core: usize) -> Self {
         let stripes = thread::available_parallelism().map_or(1, usize::from);
-        Self { stripes: (0..stripes).map(|_| Stripe(Mutex::new(Vec::new()))).collect() }
+        Self { stripes: (0..stripes).map(|_| Stripe(Mutex::new(Vec::new()))).collect(), per_stripe: per_core }
     }
 
     /// A warm instance, the one that served last on this thread if it can be had.
@@ -38,7 +39,7 @@ impl Warm {
     pub(super) fn keep(&self, instance: Box<Instance>) {
         let Some(stripe) = self.stripes.get(self.own()) else { return };
         let mut instances = stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if instances.len() < Bounds::WARM_PER_CORE {
+        if instances.len() < self.per_stripe {
             instances.push(instance);
         } else {
             // Unmapping takes a while: not under the lock.

@@ -48,7 +48,7 @@ impl Serving {
     }
 }
 
-/// Answers until `stop` ends, then lets every request under way end, for at most ten seconds.
+/// Answers until `stop` ends, then lets every request under way end, for at most ten seconds, and gives back what was drawn of leased limits.
 ///
 /// A connection that sends no head for ten seconds is closed.
 pub async fn serve(serving: Serving, front: Arc<Front>, stop: impl Future<Output = ()>) {
@@ -76,6 +76,7 @@ pub async fn serve(serving: Serving, front: Arc<Front>, stop: impl Future<Output
     if tokio::time::timeout(GRACE, connections.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end within {GRACE:?}; their connections are closed");
     }
+    front.gate.give_back().await;
 }
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {

@@ -25,7 +25,7 @@ pub async fn assemble(config: &Config) -> Result<Arc<Front>> {
     Ok(Arc::new(Front {
         gate,
         keys: ApiKeys::from_config(config)?,
-        headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit },
+        headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),
         stopping: AtomicBool::new(false),

@@ -33,7 +33,7 @@ impl<'a> Plan<'a> {
         };
         let algorithm = charge.limit.algorithm();
         match self.items.iter().find(|item| item.slot == slot).map(|item| item.rule.algorithm) {
-            Some(other) if other != algorithm => Err(Fault::new(
+            Some(other) if other.key_tag() != algorithm.key_tag() => Err(Fault::new(
                 FaultKind::Invalid,
                 format!(
                     "one list charges `{}` as {other} and as {algorithm}; give each algorithm a key of its own",
@@ -47,5 +47,5 @@ impl<'a> Plan<'a> {
 
 /// A charge on the counter of this slot.
 pub(super) fn item(charge: &Charge, slot: usize) -> Item {
-    Item { rule: *charge.limit.rule(), cost: charge.cost, mode: charge.mode, slot }
+    Item { rule: *charge.limit.rule(), cost: charge.cost, mode: charge.mode, slot, holder: charge.holder }
 }

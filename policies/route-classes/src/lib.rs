@@ -126,8 +126,8 @@ mod tests {
             ),
             (
                 r#"{"classes": {"auth": "30;60"}}"#,
-                "classes.auth: `30;60` is not a limit: write `10/s burst 20`, `1000/day`, `100/10s sliding` or `120,60` (count,seconds); \
-                 units are ms, s, m, h, d and w (line 1, column 22)",
+                "classes.auth: `30;60` is not a limit: write `10/s burst 20`, `10/s burst 20 delay 2s`, `1000/day`, `100/10s sliding`, `120,60` (count,seconds), \
+                 `5 at once for 30s` or `1000/calendar-month Europe/Berlin`; units are ms, s, m, h, d and w (line 1, column 22)",
             ),
             (
                 r#"{"routes": [{"pattern": "/x", "class": "fast"}]}"#,

@@ -4,18 +4,33 @@
 //!
 //! ```json
 //! {
-//!   "limits": [{"id": "second", "limit": "1/s burst 10"}, {"id": "day", "limit": "1000/day", "by": "tenant"}],
+//!   "limits": [
+//!     {"id": "second", "limit": "1/s burst 10"},
+//!     {"id": "jobs", "limit": "3 at once for 60s", "by": "tenant"},
+//!     {"id": "month", "limit": "1000/calendar-month Europe/Berlin", "by": "tenant", "hold_seconds": 120}
+//!   ],
 //!   "costs": {"/export": 5, "/reports/*": 2}
 //! }
 //! ```
 
+use std::time::Duration;
+
 use serde::Deserialize;
-use tollgate_guest::{Config, Counters, Decision, Fault, Limit, MAX_CHARGES, Policy, Problems, Request, Routes, Rule};
+use tollgate_guest::{
+    Algorithm, Charge, Config, Counters, Decision, Fault, Limit, MAX_CHARGES, Policy, Problems, Request, Routes, Rule,
+};
 
 /// Charges every limit of its configuration, or none.
 pub struct Tiered {
-    limits: Vec<(Limit, By)>,
+    limits: Vec<(Limit, Terms)>,
     costs: Routes<u64>,
+}
+
+/// How a limit is charged.
+#[derive(Clone, Copy)]
+struct Terms {
+    by: By,
+    hold: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +49,9 @@ struct LimitSettings {
     limit: Rule,
     #[serde(default)]
     by: By,
+    /// For how long the application may settle what a request really cost.
+    #[serde(default)]
+    hold_seconds: Option<u64>,
 }
 
 /// Whom a limit counts.
@@ -54,27 +72,36 @@ impl Policy for Tiered {
     fn configure(config: &Config) -> Result<Self, Problems> {
         let Settings { limits: settings, costs } = config.parse()?;
         let mut problems = Problems::none();
-        let mut limits: Vec<(Limit, By)> = Vec::with_capacity(settings.len());
+        let mut limits: Vec<(Limit, Terms)> = Vec::with_capacity(settings.len());
         if settings.is_empty() {
             problems.push(r#"`limits` is empty; give at least one, such as {"id": "minute", "limit": "120/m"}"#);
         }
         if settings.len() > MAX_CHARGES {
             problems.push(format!("`limits` has {} entries; a decision charges at most {MAX_CHARGES}", settings.len()));
         }
-        for LimitSettings { id, limit: rule, by } in settings {
+        for LimitSettings { id, limit: rule, by, hold_seconds } in settings {
+            if hold_seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+                problems.push(format!("limit `{id}`: `hold_seconds` is not 1 to 86400"));
+            }
             if limits.iter().any(|(earlier, _)| earlier.id() == id) {
                 problems.push(format!("limit id `{id}` stands twice; each limit needs a counter of its own"));
             }
-            limits.extend(problems.note(Limit::new(id, rule)).map(|limit| (limit, by)));
+            let terms = Terms { by, hold: hold_seconds.map(Duration::from_secs) };
+            limits.extend(problems.note(Limit::new(id, rule)).map(|limit| (limit, terms)));
         }
         problems.into_result(Self { limits, costs })
     }
 
     fn decide(&self, request: &Request, counters: &impl Counters) -> Result<Decision, Fault> {
         let cost = self.costs.find(&request.route).map_or(request.cost, |cost| request.cost.saturating_mul(*cost));
-        let charges = self.limits.iter().map(|(limit, by)| match by {
-            By::Subject => limit.charge(&request.subject, cost),
-            By::Tenant => limit.charge("", cost),
+        let charges = self.limits.iter().map(|(limit, terms)| {
+            let key = match terms.by {
+                By::Subject => &request.subject,
+                By::Tenant => "",
+            };
+            // A request takes one slot, whatever it costs.
+            let cost = if limit.rule().algorithm == Algorithm::Concurrency { cost.min(1) } else { cost };
+            Charge { hold: terms.hold, ..limit.charge(key, cost) }
         });
         Ok(counters.charge(&charges.collect::<Vec<_>>())?.into())
     }
@@ -110,6 +137,10 @@ mod tests {
         refuses(
             r#"{"limits": [{"id": "a", "limit": "1/s", "by": "user"}]}"#,
             &["limits[0].by: unknown variant `user`, expected `subject` or `tenant` (line 1, column 47)"],
+        );
+        refuses(
+            r#"{"limits": [{"id": "a", "limit": "1/s", "hold_seconds": 0}]}"#,
+            &["limit `a`: `hold_seconds` is not 1 to 86400"],
         );
         refuses(
             r#"{"limits": [{"id": "a", "limit": "1/s"}], "costs": {"/a*b": 2}}"#,

@@ -61,12 +61,6 @@ async fn a_limit_without_a_proper_id_is_nonsense() {
 
 #[tokio::test]
 async fn a_way_of_counting_that_the_host_does_not_know_is_nonsense() {
-    refuses(
-        "(i32.store8 offset=8 (local.get $at) (i32.const 3))",
-        Nonsense,
-        "algorithm: this host does not know `concurrency`",
-    )
-    .await;
     let other = "(i32.store8 offset=8 (local.get $at) (i32.const 5)) (i32.store (i32.const 3000) (i32.const 0x1b6965))
         (i32.store offset=12 (local.get $at) (i32.const 3000)) (i32.store offset=16 (local.get $at) (i32.const 3))";
     refuses(other, Nonsense, "algorithm: this host does not know `ei\\u{1b}`").await;
@@ -80,13 +74,50 @@ async fn a_mode_that_the_host_does_not_know_is_nonsense() {
 }
 
 #[tokio::test]
-async fn a_reservation_is_nonsense_to_a_host_that_takes_none() {
-    refuses(
-        "(i32.store8 offset=80 (local.get $at) (i32.const 1))",
-        Nonsense,
-        "hold-ms: this host takes no reservations",
-    )
-    .await;
+async fn a_reservation_out_of_its_range_is_nonsense() {
+    let held = "(i32.store8 offset=80 (local.get $at) (i32.const 1))";
+    refuses(held, Nonsense, "hold-ms: 0 is not 1 to 86400000").await;
+    let long = format!("{held} (i64.store offset=88 (local.get $at) (i64.const 86400001))");
+    refuses(&long, Nonsense, "hold-ms: 86400001 is not 1 to 86400000").await;
+}
+
+#[tokio::test]
+async fn a_calendar_that_there_is_not_is_nonsense() {
+    // The text is what the configuration calls the limit, `limit`.
+    let calendar =
+        "(i32.store8 offset=8 (local.get $at) (i32.const 4)) (i32.store offset=12 (local.get $at) (i32.const 2307))
+        (i32.store offset=16 (local.get $at) (i32.const 5))";
+    refuses(calendar, Nonsense, "calendar `limit` does not begin with day, week or month").await;
+}
+
+#[tokio::test]
+async fn more_slots_than_are_kept_are_nonsense() {
+    let slots =
+        "(i32.store8 offset=8 (local.get $at) (i32.const 3)) (i64.store offset=24 (local.get $at) (i64.const 1001))";
+    refuses(slots, Nonsense, "limit `limit`: max 1001 is not 1 to 1000 slots").await;
+}
+
+#[tokio::test]
+async fn an_algorithm_by_name_is_known_by_its_whole_name() {
+    for (text, told) in [
+        ("delay", "algorithm: this host does not know `delay`"),
+        ("delay x", "algorithm: this host does not know `delay x`"),
+        ("delay 3600001", "limit `limit`: a longest wait of 3600001ms is over 1h"),
+        ("delay 99999999999999999999", "algorithm: this host does not know `delay 99999999999999999999`"),
+    ] {
+        let module = format!("(data (i32.const 2400) {text:?})");
+        let by_name = format!(
+            "(i32.store8 offset=8 (local.get $at) (i32.const 5)) (i32.store offset=12 (local.get $at) (i32.const 2400)) \
+             (i32.store offset=16 (local.get $at) (i32.const {}))",
+            text.len()
+        );
+        let evil = charging(&by_name);
+        let guest = Guest { name: "evil", evil: &evil, module: &module, ..Guest::HONEST };
+        for gate in gates(&guest).await {
+            let decision = gate.decide(&request("denies", "/evil").with_cost(2).unwrap()).await;
+            assert_eq!((decision.source, decision.reason.as_str()), (Source::Policy, told));
+        }
+    }
 }
 
 #[tokio::test]
@@ -210,6 +241,36 @@ async fn nothing_is_charged_while_a_policy_is_configured() {
     let refused = builder.build().await.unwrap_err();
     let told = "tier `evil`: failed to configure policy `evil`: a policy may charge only while it decides";
     assert_eq!(refused.to_string(), told);
+}
+
+#[tokio::test]
+async fn a_denied_decision_holds_no_slot() {
+    // It takes the only slot there is, and denies all the same.
+    let denies = "(local.set $at (call $charge (i32.const 0))) (i32.store8 offset=8 (local.get $at) (i32.const 3))
+        (i64.store offset=24 (local.get $at) (i64.const 1)) (drop (call $decided (i32.const 1)))
+        (return (call $verdict (i32.const 2) (i32.const 0) (i32.const 0)))";
+    for gate in gates(&Guest { name: "evil", evil: denies, ..Guest::HONEST }).await {
+        for _ in 0..3 {
+            let decision = gate.decide(&request("denies", "/evil")).await;
+            assert_eq!((decision.verdict, decision.limits[0].outcome.allowed), (Verdict::Deny, true));
+            assert_eq!(decision.receipt, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_a_trap_cut_short_is_free_if_denied_and_held_if_allowed() {
+    let traps = "(local.set $at (call $charge (i32.const 0))) (i32.store8 offset=8 (local.get $at) (i32.const 3))
+        (i64.store offset=24 (local.get $at) (i64.const 1)) (drop (call $decided (i32.const 1))) (unreachable)";
+    for gate in gates(&Guest { name: "evil", evil: traps, ..Guest::HONEST }).await {
+        let receipts = [
+            gate.decide(&request("denies", "/evil")).await.receipt,
+            gate.decide(&request("allows", "/evil")).await.receipt,
+        ];
+        assert_eq!(receipts.map(|receipt| receipt.is_some()), [false, true]);
+        let decision = gate.decide(&request("allows", "/evil")).await;
+        assert!(!decision.limits[0].outcome.allowed, "the slot is held");
+    }
 }
 
 /// The decision of a guest that does `evil`, over each kind of store.

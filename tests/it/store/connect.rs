@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tollgate::config::{Address, RedisTarget, Secret, Topology};
+use tollgate::config::{Address, RedisTarget, Secret, Tls, Topology};
 use tollgate::store::{Redis, RedisOptions};
 use tollgate_tests::{RedisServer, Setting};
 
@@ -59,12 +59,15 @@ async fn a_user_without_rights_is_told_which() -> Result<()> {
 #[tokio::test]
 async fn a_server_that_is_not_there_says_so() -> Result<()> {
     let mut server = RedisServer::start()?;
-    let tls = RedisTarget { tls: true, ..server.target() };
-    let text = refusal(&tls, Duration::from_millis(200)).await;
-    assert!(text.contains("no answer within 200ms; check whether that port speaks TLS"), "{text}");
+    let tls = RedisTarget { tls: Some(Tls::default()), ..server.target() };
+    let text = refusal(&tls, SOON).await;
+    assert!(text.contains("that port speaks no TLS; give the port that does"), "{text}");
     server.stop()?;
     let text = refusal(&server.target(), Duration::from_millis(200)).await;
-    assert!(text.contains("no answer within 200ms; check the address, the firewall and REDIS_TIMEOUT"), "{text}");
+    assert!(
+        text.contains("it does not answer; check the address, the firewall and REDIS_TIMEOUT: no answer within 200ms"),
+        "{text}"
+    );
     server.kill()?;
     let text = refusal(&server.target(), SOON).await;
     assert!(text.contains("nothing listens there; start the server, or correct the address"), "{text}");
@@ -72,7 +75,7 @@ async fn a_server_that_is_not_there_says_so() -> Result<()> {
     let text = refusal(&RedisTarget { topology: Topology::Single(host.clone()), ..server.target() }, SOON).await;
     assert!(text.contains("no such host; check the name in the address"), "{text}");
     let text = refusal(&RedisTarget { topology: Topology::Cluster(vec![host]), ..server.target() }, SOON).await;
-    assert_eq!(text, "a cluster connects with a later version; give one server's URL, such as redis://host:6379");
+    assert!(text.contains("no such host; check the name in the address"), "{text}");
     Ok(())
 }
 

@@ -84,6 +84,7 @@ impl Step {
 fn in_words(expected: &Expected) -> String {
     let mut words = match (expected.verdict, expected.retry_after) {
         (Verdict::Allow, _) => "allow".to_owned(),
+        (Verdict::Delay(wait), _) => format!("delay {}", duration_in_words(wait)),
         (Verdict::Deny, None) => "deny".to_owned(),
         (Verdict::Deny, Some(RetryAfter::Never)) => "deny never".to_owned(),
         (Verdict::Deny, Some(RetryAfter::After(wait))) => format!("deny {}", duration_in_words(wait)),

@@ -91,8 +91,17 @@ fn expected_of(text: &str) -> Result<Expected, String> {
     let mut words = text.split_ascii_whitespace().peekable();
     let (verdict, retry_after) = match words.next() {
         Some("allow") => (Verdict::Allow, None),
+        Some("delay") => (
+            Verdict::Delay(
+                words
+                    .next()
+                    .and_then(duration::parse)
+                    .ok_or_else(|| format!("`{text}` does not say how long the delay is, as in `delay 2s`"))?,
+            ),
+            None,
+        ),
         Some("deny") => (Verdict::Deny, words.next_if(|word| *word != "remaining").map(wait).transpose()?),
-        _ => return Err(format!("`{text}` is neither `allow` nor `deny`")),
+        _ => return Err(format!("`{text}` is none of `allow`, `delay` and `deny`")),
     };
     let mut expected = Expected { verdict, retry_after, least_remaining: None, remaining: Vec::new() };
     if let Some(word) = words.next_if(|word| *word != "remaining") {

@@ -37,6 +37,19 @@ fn a_scenario_that_is_true_passes() {
 }
 
 #[test]
+fn a_delay_is_told_with_its_length() {
+    let steps = "
+        @0s alice 3 -> allow remaining 2
+        @0s alice 2 -> delay 2s remaining only=0
+        @0s alice -> deny 1s
+        @1s alice -> delay 2s
+    ";
+    assert_eq!(run("1/s burst 3 delay 2s", steps), Ok(()));
+    let expected = "line 3: @0s alice 4 -> delay 2s\nanswered: @0s alice 4 -> delay 1s";
+    assert_eq!(run("1/s burst 3 delay 2s", "@0s alice 4 -> delay 2s"), Err(expected.to_owned()));
+}
+
+#[test]
 fn every_wrong_step_is_told_with_the_line_that_would_be_right() {
     let steps = "@0s alice 3 -> allow remaining 1\n@3s alice /login 2 -> allow\n@3s alice -> deny 6s remaining only=1\n@3s alice -> deny 6s";
     let expected = "\
@@ -57,7 +70,8 @@ fn a_line_that_cannot_be_read_is_told_with_what_is_accepted() {
         ("@soon alice -> allow", "`@soon` is not a time since the beginning, such as `@0s` or `@1m30s`"),
         ("@0s -> allow", "`@0s` names no subject"),
         ("@0s alice", "`@0s alice` has no `-> allow` or `-> deny`"),
-        ("@0s alice -> maybe", "`maybe` is neither `allow` nor `deny`"),
+        ("@0s alice -> maybe", "`maybe` is none of `allow`, `delay` and `deny`"),
+        ("@0s alice -> delay soon", "`delay soon` does not say how long the delay is, as in `delay 2s`"),
         ("@0s alice -> deny soon", "`soon` is not a wait, such as `7s`, `1m30s` or `never`"),
         ("@0s alice -> allow 3", "`3` is not `remaining`, which is all that may follow"),
         ("@0s alice -> allow remaining x=y", "`x=y` is neither a number nor `LIMIT=NUMBER`"),
@@ -98,7 +112,8 @@ fn common_windows_begin_with_the_scenario() {
 
 #[test]
 fn a_shadow_makes_nobody_wait() {
-    let outcome = |retry_after| Outcome { allowed: false, remaining: 0, reset_after: Duration::ZERO, retry_after };
+    let outcome =
+        |retry_after| Outcome { allowed: false, remaining: 0, reset_after: Duration::ZERO, retry_after, mark_us: 0 };
     let charged = [
         ("shadowed".to_owned(), Mode::Shadow, outcome(None)),
         ("looked at".to_owned(), Mode::Peek, outcome(Some(Duration::from_secs(2)))),

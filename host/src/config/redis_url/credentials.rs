@@ -31,7 +31,9 @@ impl Credentials {
                 let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
                 if credentials.contains("?sentinel=") {
                     return Err(
-                        "a `@` stands behind `?sentinel=`: user and password belong before the master's name".into()
+                        "a `@` stands behind `?sentinel=`: user and password belong before the master's name, and \
+                         those of the sentinels to REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"
+                            .into(),
                     );
                 }
                 if credentials

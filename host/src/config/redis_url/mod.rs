@@ -15,7 +15,7 @@ pub(super) use address::address;
 use credentials::Credentials;
 
 use super::suggest::closest;
-use super::{Address, RedisTarget, Topology};
+use super::{Address, RedisTarget, SentinelLogin, Tls, Topology};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The port of Redis, where none is named.
@@ -101,9 +101,11 @@ fn server(scheme: &str, rest: &str, tls: bool) -> Result<RedisTarget, String> {
     let Tail { hosts, database, sentinels } = tail(&rest)?;
     let nodes: Vec<&str> = hosts.split(',').collect();
     let topology = match (nodes.as_slice(), sentinels.is_empty()) {
-        ([master], false) => {
-            Topology::Sentinel { master: master_name(master)?, sentinels: addresses(&sentinels, SENTINEL_PORT)? }
-        }
+        ([master], false) => Topology::Sentinel {
+            master: master_name(master)?,
+            sentinels: addresses(&sentinels, SENTINEL_PORT)?,
+            login: SentinelLogin::default(),
+        },
         (_, false) => {
             return Err("it names several hosts and sentinels: before `?sentinel=` stands one master's name".into());
         }
@@ -111,7 +113,8 @@ fn server(scheme: &str, rest: &str, tls: bool) -> Result<RedisTarget, String> {
         (_, true) if database != 0 => return Err("a cluster has only database 0".into()),
         (nodes, true) => Topology::Cluster(addresses(nodes, REDIS_PORT)?),
     };
-    Ok(RedisTarget { topology, username: credentials.username, password: credentials.password, database, tls })
+    let Credentials { username, password } = credentials;
+    Ok(RedisTarget { topology, username, password, database, tls: tls.then(Tls::default) })
 }
 
 /// Reads a Unix socket: `unix:///run/redis.sock`, `unix://:password@/run/redis.sock?db=1`.
@@ -132,7 +135,7 @@ fn socket(rest: &str) -> Result<RedisTarget, String> {
         return Err("a Unix socket has no sentinels".into());
     }
     let Credentials { username, password } = credentials;
-    Ok(RedisTarget { topology: Topology::Unix(path), username, password, database: database.unwrap_or(0), tls: false })
+    Ok(RedisTarget { topology: Topology::Unix(path), username, password, database: database.unwrap_or(0), tls: None })
 }
 
 fn tail(rest: &str) -> Result<Tail<'_>, String> {

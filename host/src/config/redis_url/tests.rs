@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Secret;
+use crate::config::{Secret, SentinelLogin, Tls};
 
 fn read(url: &str) -> RedisTarget {
     url.parse().unwrap_or_else(|error| panic!("`{url}`: {error}"))
@@ -126,14 +126,18 @@ fn any_target() -> impl Strategy<Value = RedisTarget> {
     let topology = prop_oneof![
         address.prop_map(Topology::Single),
         list.clone().prop_map(Topology::Cluster),
-        ("[a-z_-]{1,9}", list).prop_map(|(master, sentinels)| Topology::Sentinel { master, sentinels }),
+        ("[a-z_-]{1,9}", list).prop_map(|(master, sentinels)| Topology::Sentinel {
+            master,
+            sentinels,
+            login: SentinelLogin::default()
+        }),
         "/[a-z][a-z/.]{0,9}".prop_map(|path| Topology::Unix(path.into())),
     ];
     let secret = prop::option::of("\\PC{1,12}");
     (topology, secret.clone(), secret, 0..20u32, any::<bool>()).prop_map(
         |(topology, username, password, database, tls)| {
             let database = if matches!(topology, Topology::Cluster(_)) { 0 } else { database };
-            let tls = tls && !matches!(topology, Topology::Unix(_));
+            let tls = (tls && !matches!(topology, Topology::Unix(_))).then(Tls::default);
             RedisTarget { topology: canonical(topology), username, password: password.map(Secret::new), database, tls }
         },
     )
@@ -148,8 +152,8 @@ fn canonical(topology: Topology) -> Topology {
     match topology {
         Topology::Single(one) => Topology::Single(address(one)),
         Topology::Cluster(nodes) => Topology::Cluster(nodes.into_iter().map(address).collect()),
-        Topology::Sentinel { master, sentinels } => {
-            Topology::Sentinel { master, sentinels: sentinels.into_iter().map(address).collect() }
+        Topology::Sentinel { master, sentinels, login } => {
+            Topology::Sentinel { master, sentinels: sentinels.into_iter().map(address).collect(), login }
         }
         unix @ Topology::Unix(_) => unix,
     }

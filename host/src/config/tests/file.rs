@@ -21,12 +21,12 @@ fn the_sample_shows_every_key() {
         .lines()
         .map(|line| format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)))
         .collect();
-    let all = all.replace('…', "x");
+    let all = all.replace('…', &"x".repeat(32));
     let config = load(Some(&all), "").unwrap();
     assert!(matches!(config.store, StoreConfig::Redis(_)), "{:?}", config.store);
     assert_eq!((config.default_tier.as_deref(), config.callers.token.is_some()), (Some("free"), true));
     // serde lists the keys of a table when it meets one it does not know.
-    for table in ["", "log.", "store.", "redis.", "decision.", "headers.", "callers."] {
+    for table in ["", "log.", "store.", "redis.", "decision.", "headers.", "callers.", "receipts."] {
         let error = load(Some(&format!("{table}xyzzy_xyzzy = 1")), "").unwrap_err().to_string();
         let (_, keys) = error.split_once("there are ").expect(&error);
         for key in keys.split(", ").map(|key| key.trim_matches('`')) {
@@ -109,8 +109,34 @@ fn a_policy_is_built_in_or_a_file_beside_the_configuration() {
     assert_eq!(config.tiers["a"].policy, PolicySource::File("etc/mine.wasm".into()));
     assert_eq!(config.tiers["b"].policy, PolicySource::File("/opt/p/mine".into()));
     assert_eq!(config.tiers["c"].policy, PolicySource::BuiltIn("tiered".into()));
-    assert_eq!((config.tiers["c"].on_store_fault, config.tiers["c"].on_policy_fault), (Some(OnFault::Deny), None));
+    assert_eq!(config.tiers["c"].on_store_fault, OnStoreFault::Deny.into());
+    assert_eq!(config.tiers["c"].on_policy_fault, None);
     refuses("[tiers.a]\npolicy = 'no such'", &["`tiers.a.policy` in etc/tollgate.toml: `no such` is neither"]);
+}
+
+#[test]
+fn a_broken_store_is_answered_limit_by_limit() {
+    let tier = |rule: &str| load(Some(&format!("[tiers.a]\npolicy = 'p'\non_store_fault = {rule}")), "");
+    let rules = |rule: &str| tier(rule).unwrap().tiers["a"].on_store_fault.clone();
+    assert_eq!(rules("'local'"), OnStoreFault::Local.into());
+    let table = rules("{ minute = 'local', day = 'deny', '*' = 'allow' }");
+    assert_eq!((table.general, table.limits["minute"]), (Some(OnStoreFault::Allow), OnStoreFault::Local));
+    assert_eq!(rules("{ minute = 'local' }").general, None, "the general rule is for the others");
+    refuses("[tiers.a]\npolicy = 'p'\non_store_fault = 'locl'", &["`locl` is none of", "did you mean `local`?"]);
+    refuses("[tiers.a]\npolicy = 'p'\non_store_fault = { 'a b' = 'deny' }", &["limit id `a b` is neither"]);
+    refuses("[tiers.a]\npolicy = 'p'\non_store_fault = { minute = 'no' }", &["`no` is none of"]);
+    refuses("[tiers.a]\npolicy = 'p'\non_policy_fault = 'local'", &["`local` is none of `allow`, `deny`"]);
+    refuses("[store]\nhosts = 0", &["`store.hosts` in etc/tollgate.toml: 0 is not from 1 to 10000 hosts"]);
+}
+
+#[test]
+fn a_tier_is_counted_exactly_unless_it_says_otherwise() {
+    let tier = |line: &str| load(Some(&format!("[tiers.a]\npolicy = 'p'\n{line}")), "");
+    let precision = |line: &str| tier(line).unwrap().tiers["a"].precision.clone();
+    assert_eq!(precision(""), PerLimit::default());
+    assert_eq!(precision("precision = 'leased'"), Precision::Leased.into());
+    assert_eq!(precision("precision = { day = 'leased' }").limits["day"], Precision::Leased);
+    refuses("[tiers.a]\npolicy = 'p'\nprecision = 'lease'", &["`lease` is none of", "did you mean `leased`?"]);
 }
 
 #[test]

@@ -94,6 +94,52 @@ fn tls_can_be_switched_on_beside_the_url_and_never_off() {
     assert!(loads("REDIS_URL=redis://:p@x.redis.cache.windows.net:6379").notices.is_empty());
 }
 
+fn target(file: Option<&str>, env: &str) -> RedisTarget {
+    match load(file, env).unwrap_or_else(|error| panic!("{env}: {error}")).store {
+        StoreConfig::Redis(redis) => redis.target,
+        StoreConfig::Memory { .. } => panic!("{env}: no Redis"),
+    }
+}
+
+#[test]
+fn certificates_stand_beside_the_url() {
+    let env = "REDIS_URL=rediss://h\nREDIS_CA_CERT=/ca.pem\nREDIS_CLIENT_CERT=/c.pem\nREDIS_CLIENT_KEY=/c.key";
+    let client = ClientCertificate { certificate: "/c.pem".into(), key: "/c.key".into() };
+    assert_eq!(target(None, env).tls, Some(Tls { ca: Some("/ca.pem".into()), client: Some(client.clone()) }));
+    assert_eq!(target(None, "REDIS_URL=rediss://h").tls, Some(Tls::default()));
+    let file = "[redis]\nca_cert = 'ca.pem'\nclient_cert = '/c.pem'\nclient_key = 'mine/c.key'";
+    let client = ClientCertificate { key: "etc/mine/c.key".into(), ..client };
+    let tls = target(Some(file), "REDIS_URL=redis://h\nREDIS_TLS=true").tls;
+    assert_eq!(tls, Some(Tls { ca: Some("etc/ca.pem".into()), client: Some(client) }), "from where the file is");
+    let tls = target(Some(file), "REDIS_URL=rediss://h\nREDIS_CA_CERT=own.pem").tls;
+    assert_eq!(tls.and_then(|tls| tls.ca), Some("own.pem".into()), "the environment wins");
+    refuses("REDIS_URL=rediss://h\nREDIS_CLIENT_CERT=/c.pem", &["REDIS_CLIENT_CERT: a certificate without its key"]);
+    refuses("REDIS_URL=rediss://h\nREDIS_CLIENT_KEY=/c.key", &["REDIS_CLIENT_KEY: it is a key without its cert"]);
+    notices("REDIS_URL=redis://h\nREDIS_CA_CERT=/ca.pem", "REDIS_CA_CERT changes nothing without TLS");
+}
+
+#[test]
+fn sentinels_have_a_login_of_their_own() {
+    let login = |target: RedisTarget| match target.topology {
+        Topology::Sentinel { login, .. } => {
+            (login.username, login.password.map(|password| password.reveal().to_owned()))
+        }
+        topology => panic!("{topology} has no sentinels"),
+    };
+    let url = "REDIS_URL=redis://u:p@mymaster?sentinel=s1";
+    assert_eq!(login(target(None, url)), (None, None), "that of the servers is none of theirs");
+    let env = format!("{url}\nREDIS_SENTINEL_USERNAME=su\nREDIS_SENTINEL_PASSWORD=sp");
+    assert_eq!(login(target(None, &env)), (Some("su".to_owned()), Some("sp".to_owned())));
+    let file = "[redis]\nsentinel_password = 'sp'";
+    assert_eq!(login(target(Some(file), url)), (None, Some("sp".to_owned())));
+    refuses(&format!("{url}\nREDIS_SENTINEL_USERNAME=su"), &["REDIS_SENTINEL_USERNAME: it is a user without a pass"]);
+    notices("REDIS_URL=redis://h\nREDIS_SENTINEL_PASSWORD=sp", "REDIS_SENTINEL_PASSWORD changes nothing, since");
+    let shown = format!("{:?}", target(None, &format!("{url}\nREDIS_SENTINEL_PASSWORD=hunter2")));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let strong = format!("REDIS_URL=redis://:{SECRET}@mymaster?sentinel=s1");
+    production_refuses(&format!("{strong}\nREDIS_SENTINEL_PASSWORD=hunter2"), "REDIS_SENTINEL_PASSWORD: it is shorter");
+}
+
 #[test]
 fn a_cache_switch_moves_no_counters() {
     check("ENABLE_REDIS_CACHE=false\nREDIS_HOST=h", "redis://h:6379");

@@ -1,5 +1,6 @@
 //! Counters in the memory of this process.
 
+mod settle;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
+use self::settle::Note;
 use self::shard::{Entry, Shard};
 use super::plan::{Plan, item};
-use super::{GRACE, Outcomes, Reply, Store};
+use super::{GRACE, List, Outcomes, Reply, Store};
 use crate::counter::{Item, Outcome, State, charge_all};
-use crate::model::Charge;
+use crate::model::{Charge, Settled, Settlement};
 use crate::time::{Clock, micros};
 
 /// Counters in the memory of this process: exact, fast, and gone when it ends.
@@ -25,15 +27,19 @@ use crate::time::{Clock, micros};
 /// goes when others come; if the store is full of counters in use, a new one displaces, of 16 it looks at, the one that would be unused soonest.
 /// So a flood of new subjects can displace a counter only by filling the store with counters that last longer.
 ///
+/// Beside them it holds at most as many notes: of receipts that are settled, and of answers to lists that may be asked for again.
+///
 /// Many threads may charge at once: a counter is behind one of 64 locks, a list takes its locks in one order, and no lock is held while
 /// anything waits.
 pub struct Memory {
     clock: Box<dyn Clock>,
     hasher: SeedableRandomState,
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<Shard<State>>]>,
+    /// What lists and settlements leave behind. The lock of a note is taken before those of counters.
+    notes: Box<[Mutex<Shard<Note>>]>,
 }
 
-/// Where a counter is.
+/// Where a counter or a note is.
 #[derive(Clone, Copy)]
 struct Place {
     shard: usize,
@@ -64,6 +70,7 @@ impl Memory {
             clock: Box::new(clock),
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
             shards: (0..shards).map(|_| Mutex::new(Shard::new(max_counters / shards))).collect(),
+            notes: (0..shards).map(|_| Mutex::new(Shard::new(max_counters / shards))).collect(),
         }
     }
 
@@ -79,15 +86,22 @@ impl Memory {
         self.len() == 0
     }
 
+    fn take_now(&self, charges: &[Charge], now_us: u64) -> Outcomes {
+        match charges {
+            [charge] => Ok(self.charge_one(charge, now_us)),
+            charges => self.charge_list(charges, now_us),
+        }
+    }
+
     fn charge_one(&self, charge: &Charge, now_us: u64) -> Vec<Outcome> {
         let place = self.place(&charge.key);
         let items = [item(charge, 0)];
-        let mut shard = lock(self.shard(place));
+        let mut shard = lock(own(&self.shards, place));
         let known = shard.find(place.hash, &charge.key);
-        let mut states = [known.as_ref().map(|entry| entry.state)];
+        let mut states = [known.as_ref().map(|entry| entry.value.clone())];
         let (_, outcomes) = charge_all(&items, &mut states, now_us);
         if let [Some(state)] = states {
-            let entry = Entry { state, expires_us: expires_us(&items, &outcomes, 0, now_us) };
+            let entry = counter(state, &items, 0, now_us);
             match known {
                 Some(known) => *known = entry,
                 None => shard.put(place.hash, &charge.key, entry, now_us),
@@ -99,13 +113,12 @@ impl Memory {
     fn charge_list(&self, charges: &[Charge], now_us: u64) -> Outcomes {
         let Plan { keys, items } = Plan::new(charges)?;
         let counters: Vec<(&str, Place)> = keys.iter().map(|key| (*key, self.place(key))).collect();
-        let mut held = self.hold(&counters);
-        let mut states: Vec<Option<State>> = counters.iter().map(|(key, place)| held.find(*place, key)).collect();
+        let mut locked = self.lock_all(&counters);
+        let mut states: Vec<Option<State>> = counters.iter().map(|(key, place)| locked.state(*place, key)).collect();
         let (_, outcomes) = charge_all(&items, &mut states, now_us);
         for (slot, ((key, place), state)) in counters.iter().zip(states).enumerate() {
-            if let Some(state) = state {
-                let entry = Entry { state, expires_us: expires_us(&items, &outcomes, slot, now_us) };
-                held.put(*place, key, entry, now_us);
+            if let (Some(state), Some(shard)) = (state, locked.shard(*place)) {
+                shard.put(place.hash, key, counter(state, &items, slot, now_us), now_us);
             }
         }
         Ok(outcomes)
@@ -117,26 +130,26 @@ impl Memory {
         Place { shard: (hash >> 32) as usize % self.shards.len(), hash }
     }
 
-    fn shard(&self, place: Place) -> &Mutex<Shard> {
-        self.shards.get(place.shard).expect("a place is made modulo the number of shards")
-    }
-
     /// Locks the shards of a list in ascending order, so that no two lists wait for each other.
-    fn hold(&self, counters: &[(&str, Place)]) -> Held<'_> {
+    fn lock_all(&self, counters: &[(&str, Place)]) -> Locked<'_> {
         let mut wanted: Vec<usize> = counters.iter().map(|(_, place)| place.shard).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        Held(wanted.into_iter().filter_map(|index| Some((index, lock(self.shards.get(index)?)))).collect())
+        Locked(wanted.into_iter().filter_map(|index| Some((index, lock(self.shards.get(index)?)))).collect())
     }
 }
 
 impl Store for Memory {
-    fn charge<'a>(&'a self, charges: &'a [Charge], _within: Duration) -> Reply<'a> {
+    fn take<'a>(&'a self, list: List<'a>) -> Reply<'a> {
         let now_us = self.clock.now().as_micros();
-        Reply::Ready(match charges {
-            [charge] => Ok(self.charge_one(charge, now_us)),
-            charges => self.charge_list(charges, now_us),
+        Reply::Ready(match list.once {
+            None => self.take_now(list.charges, now_us),
+            Some(key) => self.charge_once(key, list.charges, now_us),
         })
+    }
+
+    fn settle<'a>(&'a self, settlement: &'a Settlement, _within: Duration) -> Reply<'a, Settled> {
+        Reply::Ready(self.settle_at(settlement, self.clock.now().as_micros()))
     }
 
     fn is_local(&self) -> bool {
@@ -151,33 +164,31 @@ impl fmt::Debug for Memory {
 }
 
 /// The locked shards of a list, ascending.
-struct Held<'a>(Vec<(usize, MutexGuard<'a, Shard>)>);
+struct Locked<'a>(Vec<(usize, MutexGuard<'a, Shard<State>>)>);
 
-impl Held<'_> {
-    fn find(&mut self, place: Place, key: &str) -> Option<State> {
-        self.shard(place)?.find(place.hash, key).map(|entry| entry.state)
+impl Locked<'_> {
+    fn state(&mut self, place: Place, key: &str) -> Option<State> {
+        self.shard(place)?.find(place.hash, key).map(|entry| entry.value.clone())
     }
 
-    fn put(&mut self, place: Place, key: &str, entry: Entry, now_us: u64) {
-        if let Some(shard) = self.shard(place) {
-            shard.put(place.hash, key, entry, now_us);
-        }
-    }
-
-    fn shard(&mut self, place: Place) -> Option<&mut Shard> {
+    fn shard(&mut self, place: Place) -> Option<&mut Shard<State>> {
         let at = self.0.binary_search_by_key(&place.shard, |(index, _)| *index).ok()?;
         self.0.get_mut(at).map(|(_, shard)| &mut **shard)
     }
 }
 
+fn own<V>(shards: &[Mutex<Shard<V>>], place: Place) -> &Mutex<Shard<V>> {
+    shards.get(place.shard).expect("a place is made modulo the number of shards")
+}
+
 /// A thread that panicked while it held the lock left whole entries: each is written in one step.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From when on a charged counter is as if unused, even for a clock that goes back a little.
-fn expires_us(items: &[Item], outcomes: &[Outcome], slot: usize, now_us: u64) -> u64 {
-    let on_counter = items.iter().zip(outcomes).filter(|(item, _)| item.slot == slot);
-    let reset_after = on_counter.map(|(_, outcome)| outcome.reset_after).max().unwrap_or_default();
-    now_us.saturating_add(micros(reset_after + GRACE))
+/// A charged counter, to be kept until nobody misses it, even by a clock that goes back a little.
+fn counter(state: State, items: &[Item], slot: usize, now_us: u64) -> Entry<State> {
+    let rules = items.iter().filter(|item| item.slot == slot).map(|item| &item.rule);
+    let ends_us = rules.map(|rule| state.ends_us(rule, now_us)).max().unwrap_or(now_us);
+    Entry { value: state, expires_us: ends_us.saturating_add(micros(GRACE)) }
 }

@@ -1,33 +1,31 @@
-//! One part of the counters, behind one lock.
+//! One part of what is kept, behind one lock.
 
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
-
-use crate::counter::State;
 
 /// How many entries each insertion looks at, to drop those that are as if unused.
 const SWEPT_PER_INSERT: usize = 2;
 /// How many entries are compared when one must go.
 const EXAMINED_PER_EVICTION: usize = 16;
 
-/// What is kept of a counter.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) state: State,
-    /// From when on the counter is as if unused, and the entry may go.
+/// What is kept under a key.
+#[derive(Debug)]
+pub(super) struct Entry<V> {
+    pub(super) value: V,
+    /// From when on nobody misses it, and the entry may go.
     pub(super) expires_us: u64,
 }
 
-/// A bounded map of counters. The keys come with their hash, so that it is computed once.
+/// A bounded map. The keys come with their hash, so that it is computed once.
 #[derive(Debug)]
-pub(super) struct Shard {
-    entries: IndexMap<Box<str>, Entry, ()>,
+pub(super) struct Shard<V> {
+    entries: IndexMap<Box<str>, Entry<V>, ()>,
     capacity: usize,
     cursor: usize,
 }
 
-impl Shard {
-    /// An empty shard that never holds more than `capacity` counters, and at least one.
+impl<V> Shard<V> {
+    /// An empty shard that never holds more than `capacity` entries, and at least one.
     pub(super) fn new(capacity: usize) -> Self {
         Self { entries: IndexMap::with_hasher(()), capacity: capacity.max(1), cursor: 0 }
     }
@@ -36,7 +34,7 @@ impl Shard {
         self.entries.len()
     }
 
-    pub(super) fn find(&mut self, hash: u64, key: &str) -> Option<&mut Entry> {
+    pub(super) fn find(&mut self, hash: u64, key: &str) -> Option<&mut Entry<V>> {
         match self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
             RawEntryMut::Occupied(entry) => Some(entry.into_mut()),
             RawEntryMut::Vacant(_) => None,
@@ -44,7 +42,7 @@ impl Shard {
     }
 
     /// Keeps an entry. A new one sweeps a little first, and evicts one where the shard is full.
-    pub(super) fn put(&mut self, hash: u64, key: &str, entry: Entry, now_us: u64) {
+    pub(super) fn put(&mut self, hash: u64, key: &str, entry: Entry<V>, now_us: u64) {
         if let Some(known) = self.find(hash, key) {
             *known = entry;
             return;
@@ -55,6 +53,13 @@ impl Shard {
         }
         if let RawEntryMut::Vacant(place) = self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
             place.insert_hashed_nocheck(hash, key.into(), entry);
+        }
+    }
+
+    /// Drops what is kept under the key.
+    pub(super) fn remove(&mut self, hash: u64, key: &str) {
+        if let RawEntryMut::Occupied(entry) = self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
+            entry.swap_remove();
         }
     }
 

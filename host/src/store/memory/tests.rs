@@ -1,3 +1,5 @@
+mod settled;
+
 use std::sync::Arc;
 
 use super::*;
@@ -10,7 +12,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 fn charge(key: &str, max: u64, window: Duration) -> Charge {
     let quota = Quota { max, window, burst: max };
     let limit = Limit::new("test", Algorithm::TokenBucket, quota).unwrap();
-    Charge { key: key.to_owned(), limit, cost: 1, mode: Mode::Enforce }
+    Charge { key: key.to_owned(), limit, cost: 1, mode: Mode::Enforce, holder: 0 }
 }
 
 fn outcomes(store: &Memory, charges: &[Charge]) -> Vec<(bool, u64)> {

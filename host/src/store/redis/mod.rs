@@ -1,27 +1,46 @@
-//! Counters in one Redis or Valkey server.
+//! Counters in Redis or Valkey: one server, a master behind sentinels, or a cluster.
 
+mod batch;
+mod cluster;
 mod connect;
+mod driver;
+mod eviction;
+#[cfg(test)]
+mod fake;
 mod fault;
+mod job;
+mod load;
+mod node;
+mod plain;
+mod rights;
 mod script;
+mod sentinel;
+mod spanning;
+mod start;
+mod state;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use redis::aio::ConnectionManager;
-use redis::{Client, RedisError, RedisResult, Script, ServerErrorKind};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use self::script::{Answer, Terms};
+use self::cluster::Cluster;
+use self::connect::Dial;
+use self::job::{Answered, Failure, Hash, Job};
+use self::node::Node;
+pub use self::node::RedisTime;
+use self::plain::Plain;
+use self::rights::Rights;
+use self::start::Start;
 use super::plan::Plan;
-use super::{GRACE, Outcomes, Reply, Store};
-use crate::config::RedisTarget;
-use crate::counter::{Algorithm, Mode, charge_all};
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Charge, Fault, FaultKind, Limit, Quota};
-use crate::time::Clock;
+use super::{List, Outcomes, Reply, Store};
+use crate::config::{RedisTarget, WithoutScripts};
+use crate::error::Error;
+use crate::model::{Action, Charge, Fault, FaultKind, Settled, Settlement};
 
 /// How to speak to the server, beside where it is.
 #[derive(Clone, Debug)]
@@ -32,61 +51,56 @@ pub struct RedisOptions {
     pub prefix: String,
     /// Whose time counts.
     pub time: RedisTime,
+    /// Whether to count without scripts, with fewer guarantees, where the user may call none.
+    pub without_scripts: WithoutScripts,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), prefix: "ratelimit".to_owned(), time: RedisTime::Server }
-    }
-}
-
-/// Whose time counts.
-#[derive(Clone, Debug)]
-pub enum RedisTime {
-    /// The server's: all hosts agree, whatever their clocks say.
-    Server,
-    /// This clock's. For tests, which run hours in milliseconds; the counters are kept an hour longer, since the server's time goes on.
-    Given(Arc<dyn Clock>),
-}
-
-/// Counters in one Redis or Valkey server: exact for all hosts that share it.
-///
-/// One list costs one round trip: a script charges all of it or none. A charge that failed for want of an answer is never repeated, since it may
-/// have been taken. Every key expires when its counter is as if unused, and a second later.
-pub struct Redis {
-    name: String,
-    client: Client,
-    connect_timeout: Duration,
-    time: RedisTime,
-    script: Script,
-    link: ArcSwap<Link>,
-}
-
-/// One connection, and how it fares.
-struct Link {
-    manager: ConnectionManager,
-    since: Instant,
-    failures: AtomicU32,
-}
-
-impl Link {
-    // A connection to a server that hangs, or that became a replica, fails for good without ever being lost.
-    const FAILURES_BORNE: u32 = 3;
-    const LEAST_AGE: Duration = Duration::from_secs(1);
-
-    fn new(manager: ConnectionManager) -> Self {
-        Self { manager, since: Instant::now(), failures: AtomicU32::new(0) }
-    }
-
-    /// Takes note of how a call went. Whether the connection had better be replaced.
-    fn note(&self, failed: bool) -> bool {
-        if !failed {
-            self.failures.store(0, Ordering::Relaxed);
-            return false;
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            prefix: "ratelimit".to_owned(),
+            time: RedisTime::Server,
+            without_scripts: WithoutScripts::Refuse,
         }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        failures >= Self::FAILURES_BORNE && self.since.elapsed() >= Self::LEAST_AGE
     }
+}
+
+/// Counters in Redis or Valkey: exact for all hosts that share them.
+///
+/// Lists that are charged at the same time leave in one call of a script, which charges each list whole or not at all. A charge that failed
+/// for want of an answer is never repeated, since it may have been taken. Every key expires after its counter is as if unused.
+///
+/// The connection is opened again when it is lost, and replaced when it falls silent. Behind sentinels the master is followed; in a
+/// cluster each list goes to the server that has its slot.
+///
+/// Where the user may call no script and [`RedisOptions::without_scripts`] allows it, fixed and sliding windows and calendar periods are counted by
+/// plain commands. No limit admits more than it should then either, but lists are not whole: what a refused one took is given back in a
+/// second step. All other limits fail, and a list that is repeated by its token takes again.
+pub struct Redis {
+    way: Arc<Way>,
+    evicted: Option<Arc<AtomicU64>>,
+}
+
+/// By what we count.
+enum Way {
+    Scripts(Arc<Inner>),
+    Commands(Arc<Plain>),
+}
+
+struct Inner {
+    name: String,
+    time: RedisTime,
+    route: Route,
+}
+
+/// Which server takes a list.
+#[derive(Debug)]
+enum Route {
+    /// There is one.
+    One(Arc<Node>),
+    /// The one that has the slot of its keys.
+    Cluster(Cluster),
 }
 
 impl Redis {
@@ -94,144 +108,133 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Store`] if the server cannot be found or reached, does not let us in, or does not let us count. The text says
+    /// Fails with [`ErrorKind::Store`](crate::ErrorKind::Store) if the server cannot be found or reached, does not let us in, or does not let us count. The text says
     /// which, and what to do about it.
-    pub async fn connect(target: &RedisTarget, options: RedisOptions) -> Result<Self> {
-        let address = connect::address(target)?;
-        let name = connect::name(&address);
-        let RedisOptions { connect_timeout, prefix, time } = options;
-        let late = |_| {
-            // A server that speaks plainly waits in silence for the rest of what is no command to it.
-            let tls = if target.tls { "whether that port speaks TLS, " } else { "" };
-            failure(
-                &name,
-                format!("no answer within {connect_timeout:?}; check {tls}the address, the firewall and REDIS_TIMEOUT"),
-            )
-        };
-        let resolved = timeout(connect_timeout, connect::resolve(&address)).await.map_err(late)?;
-        resolved.map_err(|error| {
-            failure(&name, "no such host; check the name in the address and the resolver").because(error)
-        })?;
+    pub async fn connect(target: &RedisTarget, options: RedisOptions) -> Result<Self, Error> {
+        let RedisOptions { connect_timeout, prefix, time, without_scripts } = options;
         let user = target.username.as_deref().unwrap_or("default");
-        let told =
-            |error: RedisError| failure(&name, fault::advice(&error, user, &prefix)).because(fault::text(&error));
-        let client = connect::client(target, address).map_err(told)?;
-        let manager = connect::manager(&client, connect_timeout).map_err(told)?;
-        let link = ArcSwap::from_pointee(Link::new(manager));
-        let store = Self { name: name.clone(), client, connect_timeout, time, script: Script::new(script::TEXT), link };
-        timeout(connect_timeout, store.probe(&prefix)).await.map_err(late)?.map_err(told)?;
-        Ok(store)
-    }
-
-    /// Charges a counter that nobody uses: only a write tells a replica, a full memory and missing rights.
-    async fn probe(&self, prefix: &str) -> RedisResult<()> {
-        let link = self.link.load_full();
-        // A server that asks for a password does not even read a call as long as ours.
-        redis::cmd("TIME").query_async::<()>(&mut link.manager.clone()).await?;
-        let quota = Quota { max: 1_000_000_000, window: Duration::from_millis(1), burst: 1 };
-        let limit = Limit::new("probe", Algorithm::FixedWindow, quota).expect("the limit is in every range");
-        let charge = Charge { key: format!("{prefix}:probe"), limit, cost: 1, mode: Mode::Shadow };
-        let charges = [charge];
-        let plan = Plan::new(&charges).expect("one charge has one algorithm");
-        self.ask(&link.manager, &plan).await.map(drop)
-    }
-
-    async fn charge_list(&self, charges: &[Charge], within: Duration) -> Outcomes {
-        let plan = Plan::new(charges)?;
-        if within.is_zero() {
-            return Err(Fault::new(FaultKind::Timeout, format!("{}: not asked, since no time is left", self.name)));
-        }
-        let link = self.link.load_full();
-        let asked = timeout(within, self.ask(&link.manager, &plan)).await;
-        let answer = match asked {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(fault::fault(&self.name, &error)),
-            Err(_) => {
-                let message = format!("{}: no answer within {within:?}; the charges may have been taken", self.name);
-                Err(Fault::new(FaultKind::Timeout, message))
-            }
+        let start = Start {
+            dial: Dial::new(target, connect_timeout)?,
+            prefix: &prefix,
+            time: &time,
+            connect_timeout,
+            without_scripts,
+            rights: Rights::new(user, &prefix, &target.topology),
         };
-        // A counter that cannot be read is no fault of the connection.
-        let failed = answer.as_ref().is_err_and(|fault| fault.kind != FaultKind::Poisoned);
-        if link.note(failed) {
-            self.renew(&link);
-        }
-        outcomes(&plan, &answer.map_err(|fault| naming_keys(fault, &plan))?)
+        let (way, may_ask) = start.way(target).await?;
+        let way = Arc::new(way);
+        let evicted = may_ask.then(|| eviction::watch(&way));
+        Ok(Self { way, evicted })
     }
 
-    /// Calls the script by its hash, and with its text if the server does not know it: nothing was taken then.
-    async fn ask(&self, manager: &ConnectionManager, plan: &Plan<'_>) -> RedisResult<Answer> {
-        let terms = self.terms();
-        let mut manager = manager.clone();
-        let known: RedisResult<Answer> =
-            script::call("EVALSHA", self.script.get_hash(), plan, &terms).query_async(&mut manager).await;
-        match known {
-            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-                script::call("EVAL", script::TEXT, plan, &terms).query_async(&mut manager).await
+    /// How many keys the servers pushed out to make room since this store connected, ours or others', as of some seconds ago. None if the
+    /// user may not ask: `+info`.
+    ///
+    /// Each may have been a limit that began anew, so anything but 0 deserves an alarm. The first is logged as an error.
+    #[must_use]
+    pub fn evicted_keys(&self) -> Option<u64> {
+        self.evicted.as_ref().map(|evicted| evicted.load(Ordering::Relaxed))
+    }
+}
+
+impl Way {
+    /// The servers we are connected to.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Scripts(inner) => match &inner.route {
+                Route::One(node) => vec![Arc::clone(node)],
+                Route::Cluster(cluster) => cluster.nodes(),
+            },
+            Self::Commands(plain) => vec![plain.node()],
+        }
+    }
+}
+
+impl Inner {
+    async fn take_list(self: &Arc<Self>, list: List<'_>) -> Outcomes {
+        if let Route::Cluster(_) = self.route
+            && let Some(outcomes) = spanning::take(self, list).await
+        {
+            return outcomes;
+        }
+        let until = Instant::now() + list.within;
+        match self.take_until(list.charges, list.once, until).await {
+            // Whether it was taken, nobody knows; asked by its token, it is not taken twice.
+            Err(Fault { kind: FaultKind::Unavailable, .. }) if list.once.is_some() => {
+                self.take_until(list.charges, list.once, until).await
             }
-            answer => answer,
+            outcomes => outcomes,
         }
     }
 
-    fn terms(&self) -> Terms {
-        match &self.time {
-            RedisTime::Server => Terms { now: None, grace: GRACE },
-            RedisTime::Given(clock) => Terms { now: Some(clock.now()), grace: Duration::from_secs(3_600) },
-        }
+    async fn take_until(&self, charges: &[Charge], once: Option<&str>, until: Instant) -> Outcomes {
+        let key = charges.first().map_or("", |charge| &charge.key);
+        self.ask(key, until, |hash| Ok(Job::take(Plan::new(charges)?, once, until, hash))).await
     }
 
-    /// Leaves a connection to those who still wait on it, and opens another for the next calls.
-    fn renew(&self, link: &Arc<Link>) {
-        let Ok(manager) = connect::manager(&self.client, self.connect_timeout) else { return };
-        let known = self.link.compare_and_swap(link, Arc::new(Link::new(manager.clone())));
-        if Arc::ptr_eq(&known, link) {
-            // Nobody may wait on it for long, and a connection that nobody waits on gets nowhere.
-            let mut manager = manager;
-            let opened = async move { redis::cmd("TIME").query_async::<()>(&mut manager).await };
-            tokio::spawn(timeout(self.connect_timeout, opened));
+    async fn settle_until(&self, settlement: &Settlement, until: Instant) -> Result<Settled, Fault> {
+        if settlement.marker.is_none() && settlement.action != Action::Settle {
+            return Err(Fault::new(FaultKind::Invalid, Settlement::UNMARKED_RENEWAL));
+        }
+        let first = || settlement.held.first().map(|held| held.key.as_str());
+        let key = settlement.marker.as_deref().or_else(first).unwrap_or("");
+        self.ask(key, until, |hash| Ok(Job::settle(settlement, until, hash))).await
+    }
+
+    /// Has a job done by the server that has `key`.
+    async fn ask<T>(
+        &self,
+        key: &str,
+        until: Instant,
+        job: impl Fn(Hash) -> Result<(Job, oneshot::Receiver<Answered<T>>), Fault>,
+    ) -> Result<T, Fault> {
+        match &self.route {
+            Route::One(node) => {
+                let answered = match node.ask(job(Hash::default())?).await {
+                    // It took nothing, and its connection is opened anew: to the same name, or to a new master.
+                    Err(Failure { turn: Some(_), .. }) => node.ask(job(Hash::default())?).await,
+                    answered => answered,
+                };
+                answered.map_err(|failure| failure.fault)
+            }
+            Route::Cluster(cluster) => cluster.ask(key, until, job).await,
         }
     }
 }
 
 impl Store for Redis {
-    fn charge<'a>(&'a self, charges: &'a [Charge], within: Duration) -> Reply<'a> {
-        if charges.is_empty() {
+    fn take<'a>(&'a self, list: List<'a>) -> Reply<'a> {
+        if list.charges.is_empty() {
             return Reply::Ready(Ok(Vec::new()));
         }
-        Reply::Pending(Box::pin(self.charge_list(charges, within)))
+        match &*self.way {
+            Way::Scripts(inner) => Reply::Pending(Box::pin(inner.take_list(list))),
+            Way::Commands(plain) => Reply::Pending(Box::pin(plain.take(list))),
+        }
+    }
+
+    fn settle<'a>(&'a self, settlement: &'a Settlement, within: Duration) -> Reply<'a, Settled> {
+        let until = Instant::now() + within;
+        match &*self.way {
+            Way::Scripts(inner) => Reply::Pending(Box::pin(inner.settle_until(settlement, until))),
+            Way::Commands(plain) => Reply::Pending(Box::pin(plain.settle(settlement, until))),
+        }
+    }
+
+    fn fails_as_one(&self) -> bool {
+        !matches!(&*self.way, Way::Scripts(inner) if matches!(inner.route, Route::Cluster(_)))
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client knows the password.
-        f.debug_struct("Redis").field("name", &self.name).field("time", &self.time).finish_non_exhaustive()
+        let mut redis = f.debug_struct("Redis");
+        match &*self.way {
+            Way::Scripts(inner) => {
+                redis.field("name", &inner.name).field("time", &inner.time).field("route", &inner.route)
+            }
+            Way::Commands(plain) => redis.field("plain", plain),
+        };
+        redis.finish()
     }
-}
-
-/// Works the outcomes out from what the counters were, by the one arithmetic there is.
-fn outcomes(plan: &Plan<'_>, answer: &Answer) -> Outcomes {
-    let Some(mut states) = answer.states(plan) else {
-        return Err(naming_keys(Fault::new(FaultKind::Poisoned, "not the state of a counter"), plan));
-    };
-    let (admitted, outcomes) = charge_all(&plan.items, &mut states, answer.now_us);
-    if admitted == answer.admitted {
-        return Ok(outcomes);
-    }
-    let message =
-        format!("the script and the host disagree on whether a list passes: {:?} at {}", plan.items, answer.now_us);
-    Err(Fault::new(FaultKind::Refused, message))
-}
-
-/// Names the counters of which one cannot be read, so that somebody can look.
-fn naming_keys(fault: Fault, plan: &Plan<'_>) -> Fault {
-    if fault.kind != FaultKind::Poisoned {
-        return fault;
-    }
-    let keys: Vec<String> = plan.keys.iter().map(|key| format!("`{}`", key.escape_debug())).collect();
-    Fault { message: format!("{}; look at {}, and delete what is no counter", fault.message, keys.join(", ")), ..fault }
-}
-
-fn failure(name: &str, text: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Store, format!("cannot count in {name}: {text}"))
 }

@@ -1,98 +1,61 @@
-//! The script that takes a list: what it is told and what it answers.
+//! The scripts that change counters.
 
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use redis::{Cmd, FromRedisValue, ParsingError, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
 
-use crate::counter::{Algorithm, Item, Mode, State};
-use crate::store::plan::Plan;
-use crate::time::{Timestamp, micros};
-
-/// The script.
-pub(super) const TEXT: &str = include_str!("charge.lua");
-
-/// What a list is charged by.
-pub(super) struct Terms {
-    /// The time; none for the server's.
-    pub(super) now: Option<Timestamp>,
-    /// How much longer than it counts a counter is kept.
-    pub(super) grace: Duration,
+/// A script: its text, for a server that does not know it, and the hash by which a server does.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    hash: LazyLock<redis::Script>,
 }
 
-/// The call of the script, known to the server by `EVALSHA` and its hash, or given by `EVAL` and its text.
-pub(super) fn call(verb: &str, script: &str, plan: &Plan<'_>, terms: &Terms) -> Cmd {
-    let mut cmd = redis::cmd(verb);
-    cmd.arg(script).arg(plan.keys.len()).arg(&plan.keys);
-    match terms.now {
-        Some(now) => cmd.arg(now.as_micros()),
-        None => cmd.arg(""),
-    };
-    cmd.arg(micros(terms.grace) / 1_000);
-    for item in &plan.items {
-        add(&mut cmd, item);
+/// Takes lists of charges.
+pub(super) static CHARGE: Script =
+    Script::new(concat!(include_str!("scripts/counters.lua"), "\n", include_str!("scripts/charge.lua")), || {
+        redis::Script::new(CHARGE.text)
+    });
+
+/// Settles receipts.
+pub(super) static SETTLE: Script =
+    Script::new(concat!(include_str!("scripts/counters.lua"), "\n", include_str!("scripts/settle.lua")), || {
+        redis::Script::new(SETTLE.text)
+    });
+
+impl Script {
+    const fn new(text: &'static str, hash: fn() -> redis::Script) -> Self {
+        Self { text, hash: LazyLock::new(hash) }
     }
-    cmd
-}
 
-fn add(cmd: &mut Cmd, item: &Item) {
-    let rule = &item.rule;
-    let kind = match rule.algorithm {
-        Algorithm::FixedWindow => "f",
-        Algorithm::SlidingWindow => "s",
-        Algorithm::TokenBucket => "b",
-    };
-    let mode = match item.mode {
-        Mode::Enforce => "enforce",
-        Mode::Shadow => "shadow",
-        Mode::Peek => "peek",
-    };
-    // A cost that can never fit need not be exact, only too large; so it cannot be too large for a double.
-    cmd.arg(kind).arg(mode).arg(item.slot + 1);
-    if rule.algorithm == Algorithm::TokenBucket {
-        let refill = |tokens: u64| {
-            let parts = u128::from(tokens) * u128::from(rule.window_us);
-            (narrow(parts / u128::from(rule.max)), narrow(parts % u128::from(rule.max)))
+    pub(super) fn hash(&self) -> &str {
+        self.hash.get_hash()
+    }
+
+    /// A call by the hash, or with the text.
+    pub(super) fn call(&self, by_text: bool) -> Cmd {
+        let mut cmd = Cmd::with_capacity(8, 512);
+        if by_text {
+            cmd.arg("EVAL").arg(self.text)
+        } else {
+            cmd.arg("EVALSHA").arg(self.hash())
         };
-        let (cost_us, cost_part) = refill(item.cost.min(rule.burst + 1));
-        let (capacity_us, capacity_part) = refill(rule.burst);
-        cmd.arg(cost_us).arg(rule.window_us).arg(rule.max).arg(cost_part).arg(capacity_us).arg(capacity_part);
+        cmd
+    }
+}
+
+/// Sends a call, and tells an error of the server as one. `asking` tells a server of a cluster that the call is for a slot on its way to it.
+pub(super) async fn ask(connection: &mut MultiplexedConnection, call: &Cmd, asking: bool) -> RedisResult<Value> {
+    let answer = if asking {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(call.clone());
+        connection.send_packed_commands(&both, 1, 1).await?.pop().unwrap_or(Value::Nil)
     } else {
-        cmd.arg(item.cost.min(rule.max + 1)).arg(rule.window_us).arg(rule.max);
-    }
-}
-
-fn narrow(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-/// What the script answers.
-pub(super) struct Answer {
-    /// When the list was charged.
-    pub(super) now_us: u64,
-    /// Whether it was admitted.
-    pub(super) admitted: bool,
-    /// The texts of the counters before, in the order of the plan's keys.
-    pub(super) held: Vec<Option<String>>,
-}
-
-impl FromRedisValue for Answer {
-    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let (now_us, admitted, held) = redis::from_redis_value(value)?;
-        Ok(Self { now_us, admitted, held })
-    }
-}
-
-impl Answer {
-    /// What the counters were before; none if one of them cannot be read.
-    pub(super) fn states(&self, plan: &Plan<'_>) -> Option<Vec<Option<State>>> {
-        let mut states = vec![None; plan.keys.len()];
-        for item in &plan.items {
-            // A text that is there and cannot be read is no unused counter.
-            *states.get_mut(item.slot)? = match self.held.get(item.slot)? {
-                Some(text) => Some(State::parse(item.rule.algorithm, text)?),
-                None => None,
-            };
-        }
-        Some(states)
+        connection.send_packed_command(call).await?
+    };
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        answer => Ok(answer),
     }
 }

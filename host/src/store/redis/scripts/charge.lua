@@ -1,0 +1,170 @@
+-- Takes lists of charges one after another, each whole or not at all.
+--
+-- After the rules come the lists. A list: how many charges, how often, the index of the key that remembers it or 0; the charges. A charge:
+-- index of its key, index of its rule, mode, cost, and of a bucket the part of the cost, of slots the index of the holder.
+--
+-- Answers the time, how many lists were admitted, and what the keys held before: the caller works out the outcomes.
+
+local ENFORCE, PEEK = 1, 3
+local REMEMBERED = 600000
+
+-- a * b / c rounded up, for b <= c. Where a * b passes 2^53: by long division, seven bits of `a` at a time.
+local function share(a, b, c)
+  local quotient, rest = 0, a * b
+  if rest < 9007199254740992 then
+    quotient, rest = (rest - rest % c) / c, rest % c
+  else
+    rest = 0
+    for digit = 4, 0, -1 do
+      rest = rest * 128 + floor(a / 128 ^ digit) % 128 * b
+      quotient = quotient * 128 + (rest - rest % c) / c
+      rest = rest % c
+    end
+  end
+  return rest > 0 and quotient + 1 or quotient
+end
+
+-- Takes the cost if it fits, and says whether.
+local takes = {}
+
+takes[FIXED] = function(slot, rule, cost)
+  local present, ending = bounds(rule)
+  local start, used = moments[slot], firsts[slot]
+  if start >= ending then start = ending elseif start >= present then start = present else start, used = present, 0 end
+  if cost > words[rule + 2] - used then return false end
+  moments[slot], firsts[slot] = start, used + cost
+  return true
+end
+
+takes[CALENDAR] = takes[FIXED]
+
+takes[SLIDING] = function(slot, rule, cost)
+  local window = words[rule + 1]
+  local present, start = now - now % window, moments[slot] - moments[slot] % window
+  local earlier, used = firsts[slot], seconds[slot]
+  if start < present then
+    earlier, used = start + window == present and used or 0, 0
+    start = present
+  end
+  local covered = window
+  if now > start then covered = window - now + start end
+  if cost > words[rule + 2] - used - (earlier > 0 and share(earlier, covered, window) or 0) then return false end
+  moments[slot], firsts[slot], seconds[slot] = start, earlier, used + cost
+  return true
+end
+
+-- What is reserved of a bucket after a charge, which is reserved itself if it is held.
+local function reserve_after(slot, rule, cost, part)
+  local cap, hold = words[rule + 2], words[rule + 6]
+  local reserve = open_reserve(slot, cap)
+  if hold == 0 then
+    if not reserve then return 0 end
+    reserve[1], reserve[2] = normal(reserve[1] + cost, reserve[2] + part, cap)
+    return reserve
+  end
+  if not reserve then
+    reserve = moments[slot] < now and {now, 0} or {moments[slot], min(firsts[slot], cap - 1)}
+  end
+  local newest = reserve[#reserve]
+  if #reserve > 3 or #reserve == 3 and now < newest[1] + hold then
+    local us, us_part = normal(newest[3] + cost, newest[4] + part, cap)
+    reserve[#reserve] = {newest[1], max(newest[2], now + hold), us, us_part}
+  else
+    reserve[#reserve + 1] = {now, now + hold, cost, part}
+  end
+  return reserve
+end
+
+takes[BUCKET] = function(slot, rule, cost, part)
+  local cap, tat, cost_part = words[rule + 2], moments[slot], part
+  if tat < now then tat = now else part = part + min(firsts[slot], cap - 1) end
+  tat = tat + cost
+  if part >= cap then tat, part = tat + (part - part % cap) / cap, part % cap end
+  local beyond = tat - now - words[rule + 3]
+  if beyond > 0 or beyond == 0 and part > words[rule + 4] then return false end
+  if seconds[slot] ~= 0 or words[rule + 6] > 0 then seconds[slot] = reserve_after(slot, rule, cost, cost_part) end
+  moments[slot], firsts[slot] = tat, part
+  return true
+end
+
+takes[SLOTS] = function(slot, rule, cost, holder)
+  local own, others = own_slots(slot, ARGV[holder])
+  if not (own and cost <= own[3]) and cost > words[rule + 2] - others then return false end
+  lease_slots(slot, rule, own, ARGV[holder], cost)
+  return true
+end
+
+-- What it takes to answer a list again: the time, and what each of its counters held.
+local function memory_of(at, last)
+  local parts = {pack('<I7', now)}
+  for index = at, last, 5 do
+    local slot, value = words[index], ''
+    if moments[slot] > 0 then value = written(slot, words[words[index + 1]], lives[slot]) end
+    parts[#parts + 1] = pack('<I2', #value) .. value
+  end
+  return table.concat(parts)
+end
+
+-- Takes all charges of a list or none, and says whether it was admitted.
+local function admit(at, last)
+  local taken = {}
+  for index = at, last, 5 do
+    local slot, rule, cost, part = words[index], words[index + 1], words[index + 3], words[index + 4]
+    if words[index + 2] ~= PEEK and cost + part > 0 then
+      local before = {slot, rule, moments[slot], firsts[slot], seconds[slot]}
+      if takes[words[rule]](slot, rule, cost, part) then
+        taken[#taken + 1] = before
+      elseif words[index + 2] == ENFORCE then
+        for undone = #taken, 1, -1 do
+          local was = taken[undone]
+          moments[was[1]], firsts[was[1]], seconds[was[1]] = was[3], was[4], was[5]
+        end
+        return false
+      end
+    end
+  end
+  for _, was in ipairs(taken) do
+    keep(was[1], was[2])
+    number(was[1], was[2])
+  end
+  return true
+end
+
+local admitted, at, remembered = 0, 4 + rules * WORDS_OF_RULE, {}
+while words[at] do
+  local last, times, once = at + words[at] * 5 - 2, words[at + 1], words[at + 2]
+  at = at + 3
+  -- A list that was remembered is answered as before, and one with a counter that cannot be read not at all: the caller sees both.
+  local sound = once == 0 or not (held[once] or remembered[once])
+  for index = at, last, 5 do
+    sound = sound and (moments[words[index]] or read(words[index], words[words[index + 1]])) and true
+  end
+  if sound then
+    for index = at, last, 5 do pull(words[index], words[index + 1]) end
+    local slot, rule, cost, part = words[at], words[at + 1], words[at + 3], words[at + 4]
+    if last == at and once == 0 and words[at + 2] == ENFORCE and cost + part > 0 then
+      -- One charge that refuses, once or many times: as most lists are, so nothing is prepared for going back.
+      local take, before = takes[words[rule]], admitted
+      while times > 0 and take(slot, rule, cost, part) do
+        admitted, times = admitted + 1, times - 1
+      end
+      if admitted > before then
+        keep(slot, rule)
+        number(slot, rule)
+      end
+    else
+      local memory = once > 0 and memory_of(at, last)
+      if admit(at, last) then
+        admitted = admitted + 1
+        if memory then
+          remembered[once] = true
+          call('SET', KEYS[once], memory, 'PX', REMEMBERED)
+        end
+      end
+    end
+  end
+  at = last + 5
+end
+
+write_changed()
+return {now, admitted, held}
