@@ -1,13 +1,17 @@
 //! What the whole-product tests share.
 
 mod cluster;
+mod fake_server;
 mod process;
+mod proxy;
 mod redis;
 mod sentinel;
 mod server;
 pub mod tls;
 
 pub use cluster::RedisCluster;
+pub use fake_server::{FakeSentinel, FakeServer, Nonsense};
+pub use proxy::{Line, Proxy, Way};
 pub use redis::{RedisServer, Setting};
 pub use sentinel::RedisSentinel;
 pub use server::{Server, command, program};
