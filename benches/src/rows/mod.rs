@@ -1,0 +1,16 @@
+//! Every row there is.
+
+mod ceilings;
+mod memory;
+mod redis;
+
+use crate::row::Group;
+
+/// All groups, in the order in which they run.
+#[must_use]
+pub fn all() -> Vec<Group> {
+    let mut groups = memory::groups();
+    groups.extend(redis::groups());
+    groups.push(ceilings::group());
+    groups
+}
