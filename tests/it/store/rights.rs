@@ -42,7 +42,7 @@ fn allow() -> RedisOptions {
 async fn a_user_of_a_cluster_needs_what_we_say() -> Result<()> {
     let cluster = RedisCluster::start(3, 0)?;
     let target = as_app(cluster.target());
-    let line = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +set +time +cluster|slots +asking";
+    let line = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +set +time +cluster|slots +cluster|info +asking";
     grant(cluster.nodes(), "ACL SETUSER app +ping")?;
     let text = refusal(&target, RedisOptions::default()).await;
     assert!(text.contains(line) && !text.contains("TOLLGATE_WITHOUT_SCRIPTS"), "{text}");

@@ -211,6 +211,8 @@ impl Driver {
             (Some("MOVED" | "ASK"), Place::InCluster(server)) => Redirect::parse(error, server).map(Turn::To),
             (Some("TRYAGAIN"), _) => Some(Turn::Back),
             (Some("READONLY" | "MASTERDOWN"), _) => Some(Turn::ToMaster),
+            // It is cut off, or half of the cluster is: the others may have elected another.
+            (Some("CLUSTERDOWN"), Place::InCluster(_)) => Some(Turn::ToMaster),
             _ => None,
         }
     }

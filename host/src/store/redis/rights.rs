@@ -16,7 +16,7 @@ impl Rights {
         let tail = match topology {
             Topology::Single(_) | Topology::Unix(_) => "",
             Topology::Sentinel { .. } => " +role",
-            Topology::Cluster(_) => " +cluster|slots +asking",
+            Topology::Cluster(_) => " +cluster|slots +cluster|info +asking",
         };
         let commands_suffice = !matches!(topology, Topology::Cluster(_));
         Self { head: format!("ACL SETUSER {user} ~{prefix}:*"), tail, commands_suffice }

@@ -6,12 +6,12 @@ mod tests;
 mod trouble;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +30,8 @@ pub(super) struct Sentinels {
     given: Vec<Server>,
     learned: Mutex<Vec<Server>>,
     links: Mutex<HashMap<Server, MultiplexedConnection>>,
+    /// Who did not answer when last asked.
+    silent: Mutex<HashSet<Server>>,
 }
 
 /// A master, as a sentinel names it.
@@ -70,6 +72,7 @@ impl Sentinels {
             given: addresses.iter().cloned().map(Server::Tcp).collect(),
             learned: Mutex::default(),
             links: Mutex::default(),
+            silent: Mutex::default(),
         })
     }
 
@@ -159,10 +162,30 @@ impl Sentinels {
             let mut link = self.dial.open(sentinel, None).await?;
             Ok((answer::ask(&mut link, &self.master).await?, link))
         };
-        let (answer, link) = within(Dial::SEVERAL, asked).await?;
+        let answered = within(Dial::SEVERAL, asked).await;
+        self.note(sentinel, answered.as_ref().err());
+        let (answer, link) = answered?;
         self.links().insert(sentinel.clone(), link);
         self.learn(&answer.others);
         Ok(answer)
+    }
+
+    /// Tells once of a sentinel that falls silent, and once when it is back.
+    fn note(&self, sentinel: &Server, error: Option<&RedisError>) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => {
+                if silent.insert(sentinel.clone()) {
+                    let (master, lost) = (&self.master, silent.len());
+                    tracing::warn!("sentinel {sentinel} of master `{master}` does not answer, {lost} by now: {error}");
+                }
+            }
+            None => {
+                if silent.remove(sentinel) {
+                    tracing::info!("sentinel {sentinel} of master `{}` answers again", self.master);
+                }
+            }
+        }
     }
 
     fn learn(&self, others: &[Server]) {
