@@ -8,6 +8,7 @@ mod interleaving;
 mod places;
 mod plain;
 mod rights;
+mod spanning;
 mod tls;
 
 use std::sync::Arc;
