@@ -130,7 +130,11 @@ impl Batch {
             }
         }
         if admitted != answer.admitted {
-            tracing::error!("the script admitted {} lists where the host counts {admitted}", answer.admitted);
+            tracing::error!(
+                "the script admitted {} lists where the host counts {admitted}: this server computes otherwise than those that are tested; \
+                 report it with its version",
+                answer.admitted
+            );
         }
     }
 

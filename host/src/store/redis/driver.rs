@@ -225,13 +225,15 @@ impl Driver {
     /// Gives the connection up, and opens another.
     fn reopen(&mut self) {
         self.link = None;
+        // What it waits for is another attempt beside a connection that was silent.
+        self.open_again = None;
         self.open();
     }
 
     /// Turns to the new master, whatever became of the old one.
     fn follow(&mut self) {
         self.name = self.dial.name(&self.place.server());
-        (self.opening, self.open_again) = (None, None);
+        self.opening = None;
         self.reopen();
     }
 
@@ -268,8 +270,8 @@ impl Driver {
                 if self.link.is_none() {
                     let failure = Failure { fault: fault.clone(), turn: self.turn_away() };
                     self.waiting.drain(..).for_each(|job| job.fail(failure.clone()));
+                    self.down = Some(fault);
                 }
-                self.down = Some(fault);
             }
         }
     }

@@ -150,7 +150,7 @@ impl Inner {
 }
 
 fn no_server(slot: u16) -> Failure {
-    let message = format!("no server of the cluster has slot {slot}; nothing was taken");
+    let message = format!("no server of the cluster has slot {slot}; nothing was taken; look at CLUSTER INFO");
     Failure { fault: Fault::new(FaultKind::Unavailable, message), turn: Some(Turn::ToMaster) }
 }
 
