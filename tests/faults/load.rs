@@ -50,6 +50,8 @@ struct Shared {
     /// When the newest question of each caller began that a policy answered; 0 if none.
     served_us: Vec<AtomicU64>,
     faults: AtomicU64,
+    /// How many callers wait for an answer.
+    asking: AtomicU64,
 }
 
 /// What every counter may reach; more than any row takes.
@@ -109,6 +111,7 @@ impl Load {
             stop: AtomicBool::new(false),
             served_us: (0..shape.callers).map(|_| AtomicU64::new(0)).collect(),
             faults: AtomicU64::new(0),
+            asking: AtomicU64::new(0),
         });
         let callers = (0..shape.callers).map(|caller| runtime.spawn(Arc::clone(&shared).ask(caller))).collect();
         let load = Self { runtime, shared, callers, noise: Noise::watch(began, threads), shape };
@@ -134,6 +137,11 @@ impl Load {
     /// How many decisions a rule has made so far.
     pub(crate) fn faults(&self) -> u64 {
         self.shared.faults.load(Ordering::Relaxed)
+    }
+
+    /// Waits until somebody waits for an answer. Whether somebody did.
+    pub(crate) fn asks(&self, within: Duration) -> bool {
+        self.until("somebody asks", within, |shared| shared.asking.load(Ordering::Relaxed) > 0).is_ok()
     }
 
     /// Waits until a policy has answered a question that began after `moment`. Whether it did.
@@ -194,7 +202,9 @@ impl Shared {
             let request = Request::new(&tenant, "s").and_then(|request| request.with_cost(cost));
             let request = request.expect("the tenant and the cost are in every range");
             let began = Instant::now();
+            self.asking.fetch_add(1, Ordering::Relaxed);
             let decision = self.gate.decide(&request).await;
+            self.asking.fetch_sub(1, Ordering::Relaxed);
             let record = Record {
                 began_us: micros(began - self.began),
                 took_us: micros(began.elapsed()),

@@ -40,17 +40,23 @@ pub(crate) fn replies_lost(trial: &mut Trial) -> Result<()> {
 /// Row 11.
 pub(crate) fn reset_amid_calls(trial: &mut Trial) -> Result<()> {
     let (server, proxy) = server_behind_proxy()?;
-    // So that at each moment some calls are under way.
-    let way = Way::slow(Duration::from_millis(8), Duration::ZERO);
+    // A call is under way for twice as long.
+    let way = Way::slow(Duration::from_millis(4), Duration::ZERO);
     proxy.set(Line { requests: way, replies: way });
     let load = Load::start(&url(&proxy))?;
     let began = load.now();
-    for _ in 0..10 {
-        let reset = load.now();
+    let mut last = began;
+    for round in 0..10 {
+        // One loss is on trial, not a server that half of all calls in a second find gone.
+        load.runs(Duration::from_millis(200));
+        // Whoever waited for a connection is answered with all others, and then nobody asks for a while.
+        load.asks(Duration::from_secs(5));
+        // The call is hit on its way to the server in some rounds, and on its way back in others.
+        load.runs(Duration::from_micros(600) * round);
+        last = load.now();
         proxy.reset();
-        load.recovers(reset, Duration::from_secs(5));
+        load.recovers(last, Duration::from_secs(5));
     }
-    let last = load.now();
     let log = outage::end(trial, load)?;
     trial.felt(&log, began, log.ended);
     trial.recovered(&log, last, Duration::from_millis(100));
