@@ -27,6 +27,10 @@ pub enum ErrorKind {
     Store,
     /// The machine: files, sockets, memory.
     System,
+    /// Something that is not there: a policy, a revision.
+    NotFound,
+    /// Somebody else was faster, or things are not as was said.
+    Conflict,
 }
 
 impl Error {

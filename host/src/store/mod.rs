@@ -1,7 +1,9 @@
 //! Where counters live.
 
+mod documents;
 mod guard;
 mod memory;
+mod peeking;
 mod plan;
 #[cfg(feature = "redis")]
 mod redis;
@@ -15,10 +17,12 @@ use std::time::Duration;
 use crate::counter::Outcome;
 use crate::model::{Charge, Fault, Settled, Settlement};
 
+pub use self::documents::{Document, DocumentDirectory, DocumentMemory, Documents, Promise};
 pub use self::guard::{Guard, GuardOptions, StoreStats, Terms};
 pub use self::memory::Memory;
+pub use self::peeking::Peeking;
 #[cfg(feature = "redis")]
-pub use self::redis::{Redis, RedisOptions, RedisTime};
+pub use self::redis::{Redis, RedisDocuments, RedisOptions, RedisTime};
 
 /// How much longer than it counts a counter is kept, so that a clock that goes back by less finds it still.
 const GRACE: Duration = Duration::from_secs(1);

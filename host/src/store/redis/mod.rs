@@ -3,6 +3,7 @@
 mod batch;
 mod cluster;
 mod connect;
+mod documents;
 mod driver;
 mod eviction;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use self::cluster::Cluster;
 use self::connect::Dial;
+pub use self::documents::RedisDocuments;
 use self::job::{Answered, Failure, Hash, Job};
 use self::node::Node;
 pub use self::node::RedisTime;

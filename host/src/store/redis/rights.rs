@@ -32,6 +32,11 @@ impl Rights {
         self.line("+incrby +decrby +pexpire +get +set")
     }
 
+    /// What the documents that hosts share need.
+    pub(super) fn documents(&self) -> String {
+        self.line("&* +eval +time +hget +hset +hgetall +hdel +rpush +ltrim +lrange +publish +subscribe")
+    }
+
     /// Whether there is counting without scripts at all: not in a cluster.
     pub(super) fn can_do_without_scripts(&self) -> bool {
         self.commands_suffice
