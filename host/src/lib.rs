@@ -3,6 +3,7 @@
 pub mod config;
 pub mod counter;
 mod error;
+pub mod fleet;
 mod gate;
 #[cfg(feature = "server")]
 pub mod http;
@@ -15,7 +16,10 @@ mod time;
 
 pub use counter::{Algorithm, Mode, OnChange, Outcome, Rule};
 pub use error::{Error, ErrorKind, Result};
-pub use gate::{ApiKeys, Builder, Code, Extension, KeyHolder, Plan, TierPlan, Tollgate};
+pub use gate::{
+    Active, ApiKeys, Builder, Code, Extension, Flip, Flips, KeyHolder, Plan, Prepared, Seen, ShadowReport, Storm,
+    TierPlan, Tollgate, TrialMode, TrialPlan, Watching,
+};
 pub use model::{
     Action, ChangeRules, Charge, Charged, Decision, Fault, FaultKind, FieldError, Held, KeySpace, Limit, LimitRules,
     OnFault, OnStoreFault, PolicyFaultKind, PolicyId, Precision, PrecisionRules, Quota, Receipt, Request, Settled,

@@ -6,6 +6,7 @@
 mod author;
 mod cli;
 mod counter;
+mod fleet;
 mod floors;
 mod gate;
 mod guard;

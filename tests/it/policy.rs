@@ -81,3 +81,14 @@ async fn in_time(gate: &Tollgate, request: &Request<'_>) -> Decision {
     }
     panic!("the fastest of five decisions took {fastest:?}");
 }
+
+/// A policy that traps at the route `/evil`, and is honest at others.
+pub(crate) fn trapping() -> Vec<u8> {
+    Guest { name: "trapping", evil: "unreachable", ..Guest::HONEST }.bytes()
+}
+
+/// The same component with other bytes: a custom section at its end.
+pub(crate) fn renamed_section(component: &[u8]) -> Vec<u8> {
+    // Section 0, six bytes: a name of four, and one byte of content.
+    [component, b"\0\x06\x04note!"].concat()
+}

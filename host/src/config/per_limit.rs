@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::is_name;
 
@@ -28,6 +28,26 @@ impl<T> Default for PerLimit<T> {
 impl<T> From<T> for PerLimit<T> {
     fn from(general: T) -> Self {
         Self { general: Some(general), limits: BTreeMap::new() }
+    }
+}
+
+impl<T: Serialize> Serialize for PerLimit<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.general {
+            Some(general) if self.limits.is_empty() => general.serialize(serializer),
+            general => {
+                let others = general.iter().map(|general| ("*", general));
+                serializer.collect_map(self.limits.iter().map(|(id, rule)| (id.as_str(), rule)).chain(others))
+            }
+        }
+    }
+}
+
+impl<T> PerLimit<T> {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.general.is_none() && self.limits.is_empty()
     }
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::faults::FaultLog;
 use super::roster::{Code, Roster};
 use super::seal::Sealer;
 use super::subjects::Subjects;
+use super::watchers::Watchers;
 use super::{Inner, Plan, TierPlan, Tollgate};
 use crate::config::{Config, PerLimit, PolicySource, RedisConfig, Secret, StoreConfig, TierConfig};
 use crate::counter::OnChange;
@@ -168,7 +170,7 @@ impl Builder {
                 Counters::Shared(Guard::new(store, Arc::clone(&clock), options))
             }
         };
-        let roster = Roster::build(&engine, &store, self.plan, None).await?;
+        let roster = Roster::build(&engine, &store, self.plan, None).await?.reissued(1, None);
         Ok(Tollgate(Arc::new(Inner {
             engine,
             store,
@@ -180,6 +182,8 @@ impl Builder {
             replacing: tokio::sync::Mutex::new(()),
             faults: FaultLog::default(),
             subjects: Subjects::new(self.subjects_per_tenant.get()),
+            storms: watch::Sender::new(None),
+            watchers: Watchers::default(),
         })))
     }
 }
@@ -282,6 +286,7 @@ fn tier_plan(name: &str, tier: &TierConfig, config: &Config) -> Result<TierPlan>
         precision: rules(&tier.precision, Precision::Exact),
         on_change: rules(&tier.on_change, OnChange::Keep),
         on_policy_fault: tier.on_policy_fault.unwrap_or(config.decision.on_policy_fault),
+        trial: None,
     })
 }
 

@@ -3,39 +3,48 @@
 //! [`Tollgate::decide`] is the only function with the ifs of a decision. It always answers: a fault is answered by the rule that the
 //! tier declares for it, and the answer says so.
 
+mod activation;
 mod assembly;
 mod counters;
 mod faults;
+mod health;
 mod keys;
 mod receipts;
 mod roster;
 mod seal;
 mod subjects;
+mod trial;
+mod watchers;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
+pub use activation::{Active, Prepared, Storm};
 pub use assembly::Builder;
 pub use keys::{ApiKeys, KeyHolder};
 pub use receipts::Extension;
-pub use roster::{Code, Plan, TierPlan};
+pub use roster::{Code, Plan, TierPlan, TrialMode, TrialPlan};
+pub use trial::{Flip, Flips, ShadowReport};
+pub use watchers::{Seen, Watching};
 
 use crate::counter::{Algorithm, Mode};
-use crate::error::Result;
 use crate::model::{
     Charge, Decision, Fault, KeySpace, Limit, OnStoreFault, PolicyFaultKind, Quota, Request, Source, Verdict,
 };
 use crate::policy::{Answer, Engine, PolicyFault, Ruling, Subject};
-use crate::store::StoreStats;
+use crate::store::{Peeking, StoreStats};
 use crate::time::Clock;
 use counters::Counters;
 use faults::FaultLog;
 use roster::{Roster, Tier};
 use seal::Sealer;
 use subjects::Subjects;
+use trial::{Shadow, Trial};
+use watchers::Watchers;
 
 /// Decides requests. Clones are the same gate: one store, one engine, one roster.
 ///
@@ -76,6 +85,8 @@ struct Inner {
     replacing: tokio::sync::Mutex<()>,
     faults: FaultLog,
     subjects: Subjects,
+    storms: watch::Sender<Option<Storm>>,
+    watchers: Watchers,
 }
 
 impl Tollgate {
@@ -95,6 +106,7 @@ impl Tollgate {
         let Some(tier) = roster.tier_of(request) else {
             return self.without_tier(&roster, request);
         };
+        let tier = tier.serving(request.tenant());
         let now = self.0.clock.now();
         let subject = Subject {
             request: &self.0.subjects.within(request, now),
@@ -103,11 +115,24 @@ impl Tollgate {
             now,
             deadline: self.0.deadline,
         };
-        let mut answer = tier.policy.decide(&subject).await;
+        let decision = match &tier.trial {
+            Some(Trial::Shadow(shadow)) => self.decide_beside(shadow, &roster, tier, &subject).await,
+            _ => self.decide_by(&roster, tier, &subject).await,
+        };
+        match decision.source {
+            Source::PolicyFault(kind) => self.note_fault(&roster, tier, now, kind),
+            _ => tier.health.note_decision(now),
+        }
+        self.0.watchers.tell(now, request, &decision);
+        decision
+    }
+
+    async fn decide_by(&self, roster: &Roster, tier: &Tier, subject: &Subject<'_>) -> Decision {
+        let mut answer = tier.policy.decide(subject).await;
         let holding = answer.as_mut().ok().and_then(|answer| answer.holding.take());
-        let mut decision = self.concluded(&roster, tier, answer);
+        let mut decision = self.concluded(roster, tier, answer);
         if let Some(holding) = holding {
-            let receipt = receipts::receipt(&subject, holding);
+            let receipt = receipts::receipt(subject, holding);
             if decision.is_allowed() {
                 decision.receipt = Some(receipt);
             } else {
@@ -116,6 +141,37 @@ impl Tollgate {
             }
         }
         decision
+    }
+
+    /// Decides, and asks the shadow a moment before, so that its charges leave before those that count: it sees the counters as they were.
+    async fn decide_beside(&self, shadow: &Shadow, roster: &Roster, tier: &Tier, subject: &Subject<'_>) -> Decision {
+        let (told, decision) = tokio::join!(biased; shadow.decide(subject), self.decide_by(roster, tier, subject));
+        shadow.note(subject.now, subject.request, decision.verdict, &told);
+        decision
+    }
+
+    /// What a request would be told now, and by which limits. Nothing is taken and nothing is held.
+    ///
+    /// Each charge is looked at as if it were the only one. None if no tier decides such a request.
+    pub async fn explain(&self, request: &Request<'_>) -> Option<Decision> {
+        let roster = self.0.roster.load_full();
+        let tier = roster.tier_of(request)?.serving(request.tenant());
+        let now = self.0.clock.now();
+        let subject = Subject {
+            request: &self.0.subjects.within(request, now),
+            prefix: &self.0.prefix,
+            space: &tier.space,
+            now,
+            deadline: self.0.deadline,
+        };
+        let policy = tier.policy.over(Arc::new(Peeking::into(Arc::clone(&tier.store))));
+        Some(self.concluded(&roster, tier, policy.decide(&subject).await))
+    }
+
+    /// Hears of every decision from now on.
+    #[must_use]
+    pub fn watch(&self) -> Watching {
+        self.0.watchers.watch()
     }
 
     fn concluded(&self, roster: &Roster, tier: &Tier, answer: std::result::Result<Answer, PolicyFault>) -> Decision {
@@ -184,23 +240,6 @@ impl Tollgate {
         let message = format!("tenant `{}`, tier `{}`", request.tenant(), request.tier().unwrap_or(""));
         self.0.faults.tell(self.0.clock.now(), &decision, &message);
         decision
-    }
-
-    /// Replaces every tier and tenant at once, and answers the new generation.
-    ///
-    /// The new policies are compiled, started and configured first, while the old ones decide. A decision under way ends on the
-    /// roster it began with. Counters belong to limit ids, so a limit that keeps its id keeps its count.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the first thing that does not fit; nothing is replaced then.
-    pub async fn replace(&self, plan: Plan) -> Result<u64> {
-        let _one_at_a_time = self.0.replacing.lock().await;
-        let active = self.0.roster.load_full();
-        let roster = Roster::build(&self.0.engine, &self.0.store, plan, Some(&active)).await?;
-        let generation = roster.generation;
-        self.0.roster.store(Arc::new(roster));
-        Ok(generation)
     }
 
     /// The names of the tiers, in order.

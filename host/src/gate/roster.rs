@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::counters::Counters;
+use super::health::Health;
+use super::trial::Trial;
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChangeRules, OnFault, OnStoreFault, Precision, PrecisionRules, Request, StoreFaultRules, is_name};
 use crate::policy::{self, Bounds, Component, Engine, Policy};
-use crate::store::Terms;
+use crate::store::{Store, Terms};
 
 /// Where the code of a policy comes from.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ pub enum Code {
     BuiltIn(String),
     /// The bytes of a component, and what errors call it.
     Component(String, Vec<u8>),
+    /// A component that is compiled already.
+    Loaded(Component),
 }
 
 impl fmt::Debug for Code {
@@ -26,6 +30,7 @@ impl fmt::Debug for Code {
         match self {
             Self::BuiltIn(name) => f.debug_tuple("BuiltIn").field(name).finish(),
             Self::Component(name, bytes) => f.debug_tuple("Component").field(name).field(&bytes.len()).finish(),
+            Self::Loaded(component) => f.debug_tuple("Loaded").field(component).finish(),
         }
     }
 }
@@ -45,6 +50,28 @@ pub struct TierPlan {
     pub on_change: ChangeRules,
     /// What answers when the policy cannot decide.
     pub on_policy_fault: OnFault,
+    /// Another version on trial, if there is one.
+    pub trial: Option<TrialPlan>,
+}
+
+/// A version of a tier's policy on trial. The rules for what answers in its place are the tier's.
+#[derive(Clone, Debug)]
+pub struct TrialPlan {
+    /// The code of the policy.
+    pub code: Code,
+    /// Its configuration, a JSON text.
+    pub configuration: String,
+    /// What it does.
+    pub mode: TrialMode,
+}
+
+/// What a version on trial does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialMode {
+    /// Decides beside the active version on every request and takes nothing. How its verdicts differ is counted by tenant.
+    Shadow,
+    /// Decides for so many of a hundred tenants, 1 to 99, always the same ones.
+    Canary(u8),
 }
 
 impl TierPlan {
@@ -64,7 +91,15 @@ impl TierPlan {
     fn of(code: Code, configuration: impl Into<String>) -> Self {
         let (on_store_fault, on_policy_fault) = (OnFault::Allow.into(), OnFault::Deny);
         let (precision, on_change) = (Precision::Exact.into(), OnChange::Keep.into());
-        Self { code, configuration: configuration.into(), on_store_fault, precision, on_change, on_policy_fault }
+        Self {
+            code,
+            configuration: configuration.into(),
+            on_store_fault,
+            precision,
+            on_change,
+            on_policy_fault,
+            trial: None,
+        }
     }
 }
 
@@ -75,6 +110,8 @@ pub struct Plan {
     pub tiers: BTreeMap<String, TierPlan>,
     /// The tier of each tenant.
     pub tenants: BTreeMap<String, String>,
+    /// What the tier of a tenant is to be for this tenant alone. Each has a tier among [`tenants`](Self::tenants), whose name it keeps.
+    pub overrides: BTreeMap<String, TierPlan>,
     /// The tier of a tenant that is not listed; none refuses to guess.
     pub default_tier: Option<String>,
     /// What answers a request that no tier decides.
@@ -83,17 +120,20 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { tiers: BTreeMap::new(), tenants: BTreeMap::new(), default_tier: None, on_missing_tier: OnFault::Deny }
+        let (tenants, overrides) = (BTreeMap::new(), BTreeMap::new());
+        Self { tiers: BTreeMap::new(), tenants, overrides, default_tier: None, on_missing_tier: OnFault::Deny }
     }
 }
 
 /// The active tiers and tenants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Roster {
     pub(super) generation: u64,
     pub(super) on_missing: OnFault,
-    tiers: HashMap<Box<str>, Arc<Tier>>,
-    tenants: HashMap<Box<str>, Arc<Tier>>,
+    /// What to go back to if this one's policies fail.
+    pub(super) previous: Option<Arc<Roster>>,
+    tiers: Arc<HashMap<Box<str>, Arc<Tier>>>,
+    tenants: Arc<HashMap<Box<str>, Arc<Tier>>>,
     default_tier: Option<Arc<Tier>>,
 }
 
@@ -107,6 +147,10 @@ pub(super) struct Tier {
     /// What answers a decision as a whole, where no rule answered its charges.
     pub(super) on_store_fault: OnStoreFault,
     pub(super) on_policy_fault: OnFault,
+    pub(super) trial: Option<Trial>,
+    pub(super) health: Health,
+    /// Where its counters live.
+    pub(super) store: Arc<dyn Store>,
     component: Component,
 }
 
@@ -114,32 +158,51 @@ impl Roster {
     /// Compiles, starts and configures everything of `plan`. Code that `active` runs already is not compiled again.
     pub(super) async fn build(engine: &Engine, store: &Counters, plan: Plan, active: Option<&Self>) -> Result<Self> {
         check_names(&plan)?;
-        let mut compiled = Compiled::of(active);
+        let mut workshop = Workshop { engine, store, compiled: components(active) };
         let mut tiers = HashMap::new();
         for (name, tier) in plan.tiers {
-            let built = Tier::build(engine, store, &name, &tier, &mut compiled).await.map_err(|error| {
-                Error::new(error.kind(), format!("tier `{name}`: {}", error.message())).because(error)
-            })?;
+            let built = workshop.tier(&name, &tier).await.map_err(|error| told(&format!("tier `{name}`"), error))?;
             tiers.insert(name.into_boxed_str(), Arc::new(built));
         }
         let tier_named = |name: &str| tiers.get(name).map(Arc::clone);
-        let tenants = plan
+        let mut tenants: HashMap<Box<str>, Arc<Tier>> = plan
             .tenants
             .iter()
             .filter_map(|(tenant, tier)| Some((tenant.as_str().into(), tier_named(tier)?)))
             .collect();
+        for (tenant, own) in plan.overrides {
+            let name = plan.tenants.get(&tenant).map_or("", String::as_str);
+            let built = workshop.tier(name, &own).await.map_err(|error| told(&format!("tenant `{tenant}`"), error))?;
+            tenants.insert(tenant.into_boxed_str(), Arc::new(built));
+        }
         let default_tier = plan.default_tier.as_deref().and_then(tier_named);
-        let generation = active.map_or(1, |active| active.generation + 1);
-        Ok(Self { generation, on_missing: plan.on_missing_tier, tenants, default_tier, tiers })
+        let (tiers, tenants) = (Arc::new(tiers), Arc::new(tenants));
+        Ok(Self { generation: 0, on_missing: plan.on_missing_tier, previous: None, tenants, default_tier, tiers })
+    }
+
+    /// The same tiers and tenants as another generation, with something else to go back to.
+    pub(super) fn reissued(&self, generation: u64, previous: Option<Arc<Self>>) -> Self {
+        Self { generation, previous, ..self.clone() }
     }
 
     /// The tier that decides `request`: the one it names, its tenant's, or the default one.
     pub(super) fn tier_of(&self, request: &Request<'_>) -> Option<&Tier> {
+        let own = || self.tenants.get(request.tenant());
         let tier = match request.tier() {
-            Some(name) => self.tiers.get(name),
-            None => self.tenants.get(request.tenant()).or(self.default_tier.as_ref()),
+            // What was made for the tenant alone has the name of the tier it stands for.
+            Some(name) => own().filter(|tier| &*tier.name == name).or_else(|| self.tiers.get(name)),
+            None => own().or(self.default_tier.as_ref()),
         };
         tier.map(|tier| &**tier)
+    }
+
+    /// Every tier by its name, and what was made for a tenant alone by the tenant's.
+    pub(super) fn tiers(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Tier>)> {
+        let of_tiers = self.tiers.values().map(|tier| (None, tier));
+        let is_own = |tier: &Arc<Tier>| !self.tiers.values().any(|known| Arc::ptr_eq(known, tier));
+        let own =
+            self.tenants.iter().filter(move |(_, tier)| is_own(tier)).map(|(tenant, tier)| (Some(&**tenant), tier));
+        of_tiers.chain(own)
     }
 
     pub(super) fn tier_names(&self) -> Vec<String> {
@@ -150,46 +213,70 @@ impl Roster {
 }
 
 impl Tier {
-    async fn build(
-        engine: &Engine,
-        store: &Counters,
-        name: &str,
-        plan: &TierPlan,
-        compiled: &mut Compiled,
-    ) -> Result<Self> {
-        let component = compiled.component(engine, &plan.code).await?;
-        let terms = Terms { on_store_fault: plan.on_store_fault.clone(), precision: plan.precision.clone() };
-        let store = store.of_tier(terms);
-        let setting = policy::Setting { store, bounds: Bounds::default(), on_change: plan.on_change.clone() };
-        let policy = Policy::new(&component, &plan.configuration, setting).await?;
-        let space = component.id().name.as_str().into();
-        let (on_store_fault, on_policy_fault) = (plan.on_store_fault.general(), plan.on_policy_fault);
-        Ok(Self { name: name.into(), policy, space, on_store_fault, on_policy_fault, component })
+    /// The one that decides for a tenant: its canary, for some of them.
+    pub(super) fn serving(&self, tenant: &str) -> &Self {
+        match &self.trial {
+            Some(Trial::Canary(canary)) if canary.has(tenant) => &canary.tier,
+            _ => self,
+        }
     }
 }
 
-/// The components at hand, by digest.
-struct Compiled(HashMap<String, Component>);
+/// What tiers are built with.
+struct Workshop<'a> {
+    engine: &'a Engine,
+    store: &'a Counters,
+    /// The components at hand, by digest.
+    compiled: HashMap<String, Component>,
+}
 
-impl Compiled {
-    fn of(active: Option<&Roster>) -> Self {
-        let tiers = active.into_iter().flat_map(|roster| roster.tiers.values());
-        Self(tiers.map(|tier| (tier.component.id().digest.clone(), tier.component.clone())).collect())
+impl Workshop<'_> {
+    async fn tier(&mut self, name: &str, plan: &TierPlan) -> Result<Tier> {
+        let mut tier = self.version(name, plan, &plan.code, &plan.configuration).await?;
+        if let Some(trial) = &plan.trial {
+            let built = self.version(name, plan, &trial.code, &trial.configuration).await;
+            let built = built.map_err(|error| told("the version on trial", error))?;
+            tier.trial = Some(Trial::new(trial.mode, built)?);
+        }
+        Ok(tier)
     }
 
-    async fn component(&mut self, engine: &Engine, code: &Code) -> Result<Component> {
+    async fn version(&mut self, name: &str, plan: &TierPlan, code: &Code, configuration: &str) -> Result<Tier> {
+        let component = self.component(code).await?;
+        let terms = Terms { on_store_fault: plan.on_store_fault.clone(), precision: plan.precision.clone() };
+        let store = self.store.of_tier(terms);
+        let on_change = plan.on_change.clone();
+        let setting = policy::Setting { store: Arc::clone(&store), bounds: Bounds::default(), on_change };
+        let policy = Policy::new(&component, configuration, setting).await?;
+        let space = component.id().name.as_str().into();
+        let (on_store_fault, on_policy_fault) = (plan.on_store_fault.general(), plan.on_policy_fault);
+        let (name, trial, health) = (name.into(), None, Health::default());
+        Ok(Tier { name, policy, space, on_store_fault, on_policy_fault, trial, health, store, component })
+    }
+
+    async fn component(&mut self, code: &Code) -> Result<Component> {
         let (name, bytes) = match code {
             Code::BuiltIn(name) => (name, policy::built_in(name)?),
             Code::Component(name, bytes) => (name, bytes.as_slice()),
+            Code::Loaded(component) => return Ok(component.clone()),
         };
         let digest = policy::digest(bytes);
-        if let Some(component) = self.0.get(&digest) {
+        if let Some(component) = self.compiled.get(&digest) {
             return Ok(component.clone());
         }
-        let component = Component::load(engine, name, bytes).await?;
-        self.0.insert(digest, component.clone());
+        let component = Component::load(self.engine, name, bytes).await?;
+        self.compiled.insert(digest, component.clone());
         Ok(component)
     }
+}
+
+fn told(place: &str, error: Error) -> Error {
+    Error::new(error.kind(), format!("{place}: {}", error.message())).because(error)
+}
+
+fn components(active: Option<&Roster>) -> HashMap<String, Component> {
+    let tiers = active.into_iter().flat_map(|roster| roster.tiers.values());
+    tiers.map(|tier| (tier.component.id().digest.clone(), tier.component.clone())).collect()
 }
 
 fn check_names(plan: &Plan) -> Result<()> {
@@ -208,6 +295,9 @@ fn check_names(plan: &Plan) -> Result<()> {
         if !plan.tiers.contains_key(tier) {
             return wrong(format!("tenant `{tenant}` has the tier `{tier}`; the tiers are {}", known()));
         }
+    }
+    if let Some(tenant) = plan.overrides.keys().find(|tenant| !plan.tenants.contains_key(*tenant)) {
+        return wrong(format!("tenant `{}` has a policy of its own and no tier; give it one", tenant.escape_debug()));
     }
     match &plan.default_tier {
         Some(tier) if !plan.tiers.contains_key(tier) => {

@@ -6,6 +6,7 @@ mod charge;
 mod decision;
 mod key;
 mod limit;
+mod moment;
 mod receipt;
 mod request;
 mod rule;
@@ -18,6 +19,7 @@ pub use decision::{Charged, Decision, PolicyFaultKind, PolicyId, Source, Verdict
 pub use key::KeySpace;
 pub(crate) use limit::is_name;
 pub use limit::{Limit, Quota};
+pub(crate) use moment::rfc3339;
 pub use receipt::Receipt;
 pub use request::{FieldError, Request};
 pub use rule::{ChangeRules, LimitRules, OnFault, OnStoreFault, Precision, PrecisionRules, StoreFaultRules};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::counter::OnChange;
 
 /// The answer to a request that the policy could not decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OnFault {
@@ -30,7 +30,7 @@ impl OnFault {
 }
 
 /// The answer to a charge that the store could not make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OnStoreFault {
@@ -64,7 +64,7 @@ impl From<OnFault> for OnStoreFault {
 }
 
 /// How exactly hosts that share a store count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Precision {
@@ -105,6 +105,12 @@ impl<'de> Deserialize<'de> for OnChange {
         let name = String::deserialize(deserializer)?;
         let found = Self::ALL.into_iter().find(|rule| rule.name() == name);
         found.ok_or_else(|| D::Error::unknown_variant(&name, NAMES))
+    }
+}
+
+impl Serialize for OnChange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::{ChangeRules, PolicyFaultKind, Verdict};
 use crate::store;
 
 /// Everything an instance is made from.
+#[derive(Clone)]
 pub(super) struct Blueprint {
     pub(super) engine: Engine,
     pub(super) component: InstancePre<Call>,

@@ -232,6 +232,13 @@ impl Policy {
         Ok(Self { blueprint, id: Arc::clone(&component.id), warm })
     }
 
+    /// The same policy over another store, with instances of its own. Both stores answer at once, or both must be waited for.
+    pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
+        let blueprint = Blueprint { store, ..self.blueprint.clone() };
+        let warm = blueprint.engine.warm(blueprint.waits);
+        Self { blueprint, id: Arc::clone(&self.id), warm }
+    }
+
     /// The name and version it gives itself, and the digest of its component.
     #[must_use]
     pub fn id(&self) -> &Arc<PolicyId> {
