@@ -227,7 +227,7 @@ pub(crate) const TABLE: &[Row] = &[
         row(
             51,
             "the server's clock jumps",
-            "no limit is frozen, and no key kept, for more than a window longer",
+            "no limit is frozen for more than a window and a second; keys are kept as docs/bounds.md says",
             clock::server_jumps,
         ),
     ),
