@@ -9,6 +9,7 @@ mod counters;
 mod faults;
 mod health;
 mod keys;
+mod meters;
 mod receipts;
 mod roster;
 mod seal;
@@ -123,6 +124,7 @@ impl Tollgate {
             Source::PolicyFault(kind) => self.note_fault(&roster, tier, now, kind),
             _ => tier.health.note_decision(now),
         }
+        tier.meters.note(&decision, now, || self.0.clock.now());
         self.0.watchers.tell(now, request, &decision);
         decision
     }

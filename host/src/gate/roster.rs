@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::health::Health;
+use super::meters::Meters;
 use super::trial::Trial;
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
@@ -149,6 +150,7 @@ pub(super) struct Tier {
     pub(super) on_policy_fault: OnFault,
     pub(super) trial: Option<Trial>,
     pub(super) health: Health,
+    pub(super) meters: Meters,
     /// Where its counters live.
     pub(super) store: Arc<dyn Store>,
     component: Component,
@@ -250,8 +252,9 @@ impl Workshop<'_> {
         let policy = Policy::new(&component, configuration, setting).await?;
         let space = component.id().name.as_str().into();
         let (on_store_fault, on_policy_fault) = (plan.on_store_fault.general(), plan.on_policy_fault);
-        let (name, trial, health) = (name.into(), None, Health::default());
-        Ok(Tier { name, policy, space, on_store_fault, on_policy_fault, trial, health, store, component })
+        let (name, trial, health) = (Arc::from(name), None, Health::default());
+        let meters = Meters::new(&name, policy.id());
+        Ok(Tier { name, meters, policy, space, on_store_fault, on_policy_fault, trial, health, store, component })
     }
 
     async fn component(&mut self, code: &Code) -> Result<Component> {

@@ -2,6 +2,7 @@
 
 mod listen;
 mod logging;
+mod metrics;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use listen::{Serving, serve};
 pub use logging::start_logging;
+pub use metrics::start_metrics;
 
 use crate::config::{Config, ConfigFile, env};
 use crate::error::{Error, ErrorKind, Result};
