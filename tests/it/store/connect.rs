@@ -42,11 +42,24 @@ async fn a_server_that_lets_nobody_in_says_why() -> Result<()> {
 #[tokio::test]
 async fn a_user_without_rights_is_told_which() -> Result<()> {
     let server = RedisServer::start()?;
-    server
-        .run::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~other:*", "+eval", "+evalsha", "+get", "+set", "+time"])?;
+    server.run::<()>(&[
+        "ACL",
+        "SETUSER",
+        "app",
+        "on",
+        ">pw",
+        "~other:*",
+        "+eval",
+        "+evalsha",
+        "+get",
+        "+mget",
+        "+set",
+        "+setrange",
+        "+time",
+    ])?;
     let user = RedisTarget { username: Some("app".to_owned()), password: Some(Secret::new("pw")), ..server.target() };
     let text = refusal(&user, SOON).await;
-    let grant = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +set +time";
+    let grant = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +mget +set +setrange +time";
     assert!(text.contains(grant), "{text}");
     server.run::<()>(&grant.split(' ').collect::<Vec<_>>())?;
     Redis::connect(&user, RedisOptions::default()).await?;

@@ -95,7 +95,21 @@ async fn who_may_not_ask_for_evictions_counts_all_the_same() -> Result<()> {
     let lines = Lines::default();
     let _guard = lines.watch();
     let server = small("allkeys-lru")?;
-    server.run::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+eval", "+evalsha", "+get", "+set", "+time"])?;
+    server.run::<()>(&[
+        "ACL",
+        "SETUSER",
+        "app",
+        "on",
+        ">pw",
+        "~*",
+        "+eval",
+        "+evalsha",
+        "+get",
+        "+mget",
+        "+set",
+        "+setrange",
+        "+time",
+    ])?;
     let user = RedisTarget { username: Some("app".to_owned()), password: Some(Secret::new("pw")), ..server.target() };
     let store = Redis::connect(&user, RedisOptions::default()).await?;
     assert_eq!(store.evicted_keys(), None);

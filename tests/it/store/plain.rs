@@ -200,7 +200,7 @@ async fn a_host_whose_clock_is_behind_sees_the_next_window() -> Result<()> {
 async fn what_takes_a_script_fails_and_says_what_to_grant() -> Result<()> {
     let server = RedisServer::start()?;
     let store = Redis::connect(&user(&server)?, options()).await?;
-    let grant = "ACL SETUSER kanban ~cfkanban:ratelimit:* +eval +evalsha +get +set +time";
+    let grant = "ACL SETUSER kanban ~cfkanban:ratelimit:* +eval +evalsha +get +mget +set +setrange +time";
     let window = charge("window", &limit(Algorithm::FixedWindow, 5, YEAR));
     for algorithm in [Algorithm::TokenBucket, Algorithm::Concurrency] {
         let list = [window.clone(), charge("other", &limit(algorithm, 5, Duration::from_secs(60)))];
@@ -284,7 +284,7 @@ async fn who_does_not_allow_it_is_told_what_to_grant() -> Result<()> {
     let refuse = RedisOptions { without_scripts: WithoutScripts::Refuse, ..options() };
     let error = Redis::connect(&user, refuse.clone()).await.expect_err("it may call no script");
     let text = format!("{error:#}");
-    let grant = "ACL SETUSER kanban ~cfkanban:ratelimit:* +eval +evalsha +get +set +time";
+    let grant = "ACL SETUSER kanban ~cfkanban:ratelimit:* +eval +evalsha +get +mget +set +setrange +time";
     assert!(text.contains(grant) && text.contains("set TOLLGATE_WITHOUT_SCRIPTS=allow"), "{text}");
     let plain = "ACL SETUSER kanban ~cfkanban:ratelimit:* +incrby +decrby +pexpire +get +set";
     assert!(text.contains(plain), "{text}");

@@ -42,7 +42,7 @@ fn allow() -> RedisOptions {
 async fn a_user_of_a_cluster_needs_what_we_say() -> Result<()> {
     let cluster = RedisCluster::start(3, 0)?;
     let target = as_app(cluster.target());
-    let line = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +set +time +cluster|slots +cluster|info +asking";
+    let line = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +mget +set +setrange +time +cluster|slots +cluster|info +asking";
     grant(cluster.nodes(), "ACL SETUSER app +ping")?;
     let text = refusal(&target, RedisOptions::default()).await;
     assert!(text.contains(line) && !text.contains("TOLLGATE_WITHOUT_SCRIPTS"), "{text}");
@@ -59,7 +59,7 @@ async fn a_user_of_a_master_behind_sentinels_needs_what_we_say() -> Result<()> {
     let target = as_app(all.target());
     grant(all.servers(), "ACL SETUSER app +role")?;
     let text = refusal(&target, RedisOptions::default()).await;
-    let scripts = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +set +time +role";
+    let scripts = "ACL SETUSER app ~ratelimit:* +eval +evalsha +get +mget +set +setrange +time +role";
     let plain = "ACL SETUSER app ~ratelimit:* +incrby +decrby +pexpire +get +set +role";
     assert!(text.contains(scripts) && text.contains(plain), "{text}");
     is_enough(all.servers(), &target, allow(), plain).await?;

@@ -18,6 +18,8 @@ use crate::model::{Fault, FaultKind};
 pub(super) struct Batch {
     keys: IndexSet<String, RandomState>,
     lists: Vec<List>,
+    /// How many lists at the beginning are one plain charge, each on the key of its own number.
+    alone: usize,
     /// The earliest deadline of all.
     pub(super) deadline: Option<Instant>,
     asking: bool,
@@ -39,19 +41,39 @@ struct Waiting {
 
 impl Batch {
     /// Puts the jobs into one call. Charges that are alike, on a counter that nothing else touched between them, become one that is made several times.
+    ///
+    /// Plain charges go first, as far as each has a counter of its own, since the script makes short work of them.
     pub(super) fn new(jobs: impl ExactSizeIterator<Item = (Taking, Instant)>, asking: bool) -> Self {
         let capacity = jobs.len();
         let mut batch = Self {
             keys: IndexSet::with_capacity_and_hasher(capacity, RandomState::default()),
             lists: Vec::with_capacity(capacity),
+            alone: 0,
             deadline: None,
             asking,
         };
         let mut last_on = Vec::with_capacity(capacity);
+        let mut later = Vec::new();
         for (taking, deadline) in jobs {
+            if taking.is_plain() && batch.leaves_alone(&taking) {
+                batch.add(taking, deadline, &mut last_on);
+            } else {
+                later.push((taking, deadline));
+            }
+        }
+        batch.alone = batch.lists.len();
+        for (taking, deadline) in later {
             batch.add(taking, deadline, &mut last_on);
         }
         batch
+    }
+
+    /// Whether each list so far is on the key of its own number still when this one is added, too.
+    fn leaves_alone(&self, taking: &Taking) -> bool {
+        let ([key], [item]) = (taking.keys.as_slice(), taking.items.as_slice()) else { return false };
+        let known =
+            self.keys.get_index_of(key).and_then(|slot| self.lists.get(slot)).and_then(|list| list.items.first());
+        known.is_none_or(|known| Item { slot: item.slot, ..*known } == *item)
     }
 
     /// `last_on` tells of each key which list was the last to charge it.
@@ -91,7 +113,9 @@ impl Batch {
             call.arg(key);
         }
         let mut words = Words::new(terms, self.lists.iter().flat_map(|list| &list.items).map(|item| item.rule));
-        for list in &self.lists {
+        let (alone, lists) = self.lists.split_at(self.alone.min(self.lists.len()));
+        words.runs(alone.iter().filter_map(|list| Some((list.items.first()?, list.jobs.len()))));
+        for list in lists {
             words.add([list.items.len() as u64, list.jobs.len() as u64, list.once.map_or(0, |slot| slot as u64 + 1)]);
             list.items.iter().for_each(|item| words.charge(item));
         }

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::cluster::Redirect;
-use crate::counter::{Item, Outcome};
+use crate::counter::{Algorithm, Item, Mode, Outcome};
 use crate::model::{Fault, Settled, Settlement};
 use crate::store::plan::Plan;
 
@@ -77,6 +77,16 @@ pub(super) struct Taking {
     /// The key under which the list is remembered.
     pub(super) once: Option<String>,
     pub(super) reply: oneshot::Sender<Answered<Vec<Outcome>>>,
+}
+
+impl Taking {
+    /// Whether it is one charge that nothing has to be remembered of, but how much was taken when.
+    pub(super) fn is_plain(&self) -> bool {
+        let ([item], None) = (self.items.as_slice(), &self.once) else { return false };
+        let Item { rule, cost, mode, .. } = item;
+        let counts_time = rule.algorithm != Algorithm::Concurrency && rule.hold_us == 0 && !rule.tells_numbers();
+        counts_time && *mode == Mode::Enforce && *cost > 0
+    }
 }
 
 /// A settlement, and who waits for what comes of it.

@@ -24,7 +24,7 @@ impl Rights {
 
     /// What the scripts and their driver need.
     pub(super) fn scripts(&self) -> String {
-        self.line("+eval +evalsha +get +set +time")
+        self.line("+eval +evalsha +get +mget +set +setrange +time")
     }
 
     /// What counting without scripts needs.

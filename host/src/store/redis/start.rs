@@ -122,6 +122,8 @@ impl Start<'_> {
             By::Scripts => {
                 // A server that asks for a password does not even read a call as long as ours.
                 redis::cmd("TIME").query_async::<()>(&mut connection).await?;
+                // What was just written is changed in another way.
+                self.script_probe().send(&mut connection).await?;
                 self.script_probe().send(&mut connection).await.map(drop)
             }
             By::Commands => {
@@ -149,13 +151,16 @@ impl Start<'_> {
         true
     }
 
+    /// A charge that stands alone, and one that does not: the script has a way for each.
     fn script_probe(&self) -> Parcel {
-        let quota = Quota { max: 1_000_000_000, window: Duration::from_millis(1), burst: 1 };
-        let limit = Limit::new("probe", Algorithm::FixedWindow, quota).expect("the limit is in every range");
-        let charges = [Charge { key: self.probe_key(), limit, cost: 1, mode: Mode::Shadow, holder: 0 }];
-        let plan = Plan::new(&charges).expect("one charge has one algorithm");
-        let (job, _) = Job::take(plan, None, Instant::now(), Hash::default());
-        let load = Load::of(&mut vec![job], false).expect("there is a job");
+        let quota = Quota { max: 1_000_000, window: Duration::from_secs(1), burst: 1_000_000 };
+        let limit = Limit::new("probe", Algorithm::TokenBucket, quota).expect("the limit is in every range");
+        let job = |mode| {
+            let charges = [Charge { key: self.probe_key(), limit: limit.clone(), cost: 1, mode, holder: 0 }];
+            let plan = Plan::new(&charges).expect("one charge has one algorithm");
+            Job::take(plan, None, Instant::now(), Hash::default()).0
+        };
+        let load = Load::of(&mut vec![job(Mode::Enforce), job(Mode::Shadow)], false).expect("there are jobs");
         load.parcel(true, &self.time.terms())
     }
 

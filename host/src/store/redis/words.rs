@@ -48,6 +48,30 @@ impl Words {
         self.words.extend(words);
     }
 
+    /// Charges that are alone in their lists, each on the next key, and how often each is made.
+    pub(super) fn runs<'a>(&mut self, charges: impl Iterator<Item = (&'a Item, usize)>) {
+        let (count_at, mut run_at) = (self.words.len(), self.words.len());
+        self.add([0]);
+        let mut last = None;
+        for (item, times) in charges {
+            let like = (item.rule, item.cost, times);
+            if last != Some(like) {
+                last = Some(like);
+                run_at = self.words.len();
+                let (cost, part) = self.amount(&item.rule, item.cost, item.holder);
+                self.add([0, self.rule(&item.rule), cost, part, times as u64]);
+                self.count(count_at);
+            }
+            self.count(run_at);
+        }
+    }
+
+    fn count(&mut self, at: usize) {
+        if let Some(count) = self.words.get_mut(at) {
+            *count += 1;
+        }
+    }
+
     /// A charge on the key of this index, counted from 0.
     pub(super) fn charge(&mut self, item: &Item) {
         let mode = match item.mode {

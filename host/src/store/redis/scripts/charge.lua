@@ -1,6 +1,9 @@
 -- Takes lists of charges one after another, each whole or not at all.
 --
--- After the rules come the lists. A list: how many charges, how often, the index of the key that remembers it or 0; the charges. A charge:
+-- After the rules comes how many runs there are, and the runs: each so many charges that are alike and alone in their lists, enforced, of windows or
+-- buckets that neither hold nor tell their numbers, the first on the first key and each on the next. A run: how many; index of the rule, cost, the part of the cost, how often.
+--
+-- Then come all other lists. A list: how many charges, how often, the index of the key that remembers it or 0; the charges. A charge:
 -- index of its key, index of its rule, mode, cost, and of a bucket the part of the cost, of slots the index of the holder.
 --
 -- Answers the time, how many lists were admitted, and what the keys held before: the caller works out the outcomes.
@@ -130,28 +133,148 @@ local function admit(at, last)
   return true
 end
 
+-- Makes one charge that refuses so many times, as most lists are, and answers how often it was admitted. Nothing is prepared for going back.
+local function charge_alone(slot, rule, cost, part, times)
+  local take, left = takes[words[rule]], times
+  pull(slot, rule)
+  while left > 0 and take(slot, rule, cost, part) do left = left - 1 end
+  if left < times then
+    keep(slot, rule)
+    number(slot, rule)
+  end
+  return times - left
+end
+
+local function charge_any(slot, rule, cost, part, times)
+  return read(slot, words[rule], held[slot]) and charge_alone(slot, rule, cost, part, times) or 0
+end
+
+-- Writes a counter that was held as `life` says, and ends at this moment.
+local function write_plain(slot, life, ending, slack, state)
+  local least = ceil(ending / 1000) + grace
+  if life < least or life > least + slack then
+    life = least + slack
+    call('SET', KEYS[slot], pack('<I6', life) .. state, 'PX', max(life - floor(now / 1000), 1))
+  else
+    call('SETRANGE', KEYS[slot], '6', state) -- Cheaper than `SET` with `KEEPTTL`.
+  end
+end
+
+-- Each makes the charges of a run on keys that nothing is known of yet, as `charge_any` does step by step, and writes at once. Counters that are
+-- not plain go to `charge_any`.
+local plainly = {}
+
+plainly[BUCKET] = function(first, last, rule, cost, cost_part, times)
+  local cap, room, room_part, slack = words[rule + 2], words[rule + 3], words[rule + 4], words[rule + 5]
+  local latest, admitted = now + room, 0
+  for slot = first, last do
+    local value, life, tat, part = held[slot], 0, 0, 0
+    if value then
+      if #value == 17 then life, tat, part = decode('<I6I7I4', value) else part = cap end
+    end
+    if tat > latest or part >= cap then
+      admitted = admitted + charge_any(slot, rule, cost, cost_part, times)
+    else
+      if tat < now then tat, part = now, 0 end
+      local left = times
+      while left > 0 do
+        local next_tat, next_part = tat + cost, part + cost_part
+        if next_part >= cap then next_tat, next_part = next_tat + (next_part - next_part % cap) / cap, next_part % cap end
+        if next_tat > latest or next_tat == latest and next_part > room_part then break end
+        tat, part, left = next_tat, next_part, left - 1
+      end
+      if left < times then
+        write_plain(slot, life, tat + 1, slack, pack('<I7I4', tat, part))
+        admitted = admitted + times - left
+      end
+    end
+  end
+  return admitted
+end
+
+plainly[FIXED] = function(first, last, rule, cost, _, times)
+  local present, ending = bounds(rule)
+  local most, slack, admitted = words[rule + 2], words[rule + 5], 0
+  if ending <= now then present = -1 end -- A calendar that is over.
+  for slot = first, last do
+    local value, life, start, used = held[slot], 0, 0, 0
+    if value then
+      if #value == 17 then life, start, used = decode('<I6I7I4', value) else start = ending end
+    end
+    if start >= ending or used > 1e9 or present < 0 then
+      admitted = admitted + charge_any(slot, rule, cost, 0, times)
+    else
+      if start < present then start, used = present, 0 end
+      local fitting = min(times, floor((most - used) / cost))
+      if fitting > 0 then
+        write_plain(slot, life, ending, slack, pack('<I7I4', start, used + fitting * cost))
+        admitted = admitted + fitting
+      end
+    end
+  end
+  return admitted
+end
+
+plainly[CALENDAR] = plainly[FIXED]
+
+plainly[SLIDING] = function(first, last, rule, cost, _, times)
+  local window, most, slack = words[rule + 1], words[rule + 2], words[rule + 5]
+  local present, admitted = now - now % window, 0
+  local covered, ending = window - now + present, present + 2 * window
+  for slot = first, last do
+    local value, life, start, earlier, used = held[slot], 0, 0, 0, 0
+    if value then
+      if #value == 21 then life, start, earlier, used = decode('<I6I7I4I4', value) else start = ending end
+    end
+    if start >= present + window or earlier > 1e9 or used > 1e9 then
+      admitted = admitted + charge_any(slot, rule, cost, 0, times)
+    else
+      start = start - start % window
+      if start < present then
+        earlier, used = start + window == present and used or 0, 0
+      end
+      local room = most - used - (earlier > 0 and share(earlier, covered, window) or 0)
+      local fitting = min(times, floor(room / cost))
+      if fitting > 0 then
+        write_plain(slot, life, ending, slack, pack('<I7I4I4', present, earlier, used + fitting * cost))
+        admitted = admitted + fitting
+      end
+    end
+  end
+  return admitted
+end
+
 local admitted, at, remembered = 0, 4 + rules * WORDS_OF_RULE, {}
+local alone, runs = 0, words[at]
+for _ = 1, runs do
+  local first, rule = alone + 1, words[at + 2]
+  alone = alone + words[at + 1]
+  admitted = admitted + plainly[words[rule]](first, alone, rule, words[at + 3], words[at + 4], words[at + 5])
+  at = at + 5
+end
+at = at + 1
+
+-- Whether the counter can be read: one that was charged alone holds something else now.
+local function readable(slot, kind)
+  if moments[slot] then return true end
+  local value = held[slot]
+  if slot <= alone then value = pcall('GET', KEYS[slot]) end
+  return type(value) ~= 'table' and read(slot, kind, value)
+end
+
 while words[at] do
   local last, times, once = at + words[at] * 5 - 2, words[at + 1], words[at + 2]
   at = at + 3
   -- A list that was remembered is answered as before, and one with a counter that cannot be read not at all: the caller sees both.
   local sound = once == 0 or not (held[once] or remembered[once])
   for index = at, last, 5 do
-    sound = sound and (moments[words[index]] or read(words[index], words[words[index + 1]])) and true
+    sound = sound and readable(words[index], words[words[index + 1]])
   end
   if sound then
     for index = at, last, 5 do pull(words[index], words[index + 1]) end
     local slot, rule, cost, part = words[at], words[at + 1], words[at + 3], words[at + 4]
     if last == at and once == 0 and words[at + 2] == ENFORCE and cost + part > 0 then
-      -- One charge that refuses, once or many times: as most lists are, so nothing is prepared for going back.
-      local take, before = takes[words[rule]], admitted
-      while times > 0 and take(slot, rule, cost, part) do
-        admitted, times = admitted + 1, times - 1
-      end
-      if admitted > before then
-        keep(slot, rule)
-        number(slot, rule)
-      end
+      admitted = admitted + charge_alone(slot, rule, cost, part, times)
     else
       local memory = once > 0 and memory_of(at, last)
       if admit(at, last) then

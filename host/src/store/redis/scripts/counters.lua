@@ -33,14 +33,14 @@ end
 -- Of slots the moment is when the last lease ends, and the first count is the list of them. Of a bucket the second count is 0 or what is
 -- reserved, a table that nobody changes: the moment and the part without it, then the generations. Of some also the numbers.
 local held, moments, firsts, seconds, lives, ends, changed, numbers = {}, {}, {}, {}, {}, {}, {}, {}
-for slot, key in ipairs(KEYS) do
-  local value = pcall('GET', key)
-  held[slot] = type(value) == 'table' and '' or value -- Another type: unreadable, and for its own lists only.
+if #KEYS > 0 then held = call('MGET', unpack(KEYS)) end
+for slot = 1, #KEYS do
+  -- Another type reads as absent, and is unreadable for its own lists only.
+  if not held[slot] and type(pcall('GET', KEYS[slot])) == 'table' then held[slot] = '' end
 end
 
--- Whether the counter can be read by this kind.
-local function read(slot, kind)
-  local value = held[slot]
+-- Whether the counter, which holds this, can be read by this kind.
+local function read(slot, kind, value)
   if value == false then
     lives[slot], moments[slot], firsts[slot], seconds[slot] = 0, 0, kind == SLOTS and {} or 0, 0
     return true
@@ -166,7 +166,7 @@ local function write_changed()
     local is_off = lives[slot] < life or lives[slot] > life + words[rule + 5]
     if moments[slot] == 0 then -- All of it was given back.
       call('SET', KEYS[slot], written(slot, words[rule], 0), 'PX', 1)
-    elseif is_off and life * 1000 > now then -- A settlement may come by a rule whose period is over.
+    elseif is_off and (life * 1000 > now or lives[slot] == 0) then -- A settlement may come by a rule whose period is over.
       life = life + words[rule + 5]
       call('SET', KEYS[slot], written(slot, words[rule], life), 'PX', max(life - floor(now / 1000), 1))
     else

@@ -58,7 +58,7 @@ end
 
 -- Keeps the charges of a generation open for a whole hold from now on.
 local function renew_in_bucket(slot, rule, mark)
-  if not (moments[slot] or read(slot, BUCKET)) or seconds[slot] == 0 then return end
+  if not (moments[slot] or read(slot, BUCKET, held[slot])) or seconds[slot] == 0 then return end
   local renewed = {unpack(seconds[slot])}
   for index = 3, #renewed do
     local one = renewed[index]
@@ -71,7 +71,7 @@ end
 local function give_back(at)
   local slot, rule, amount, part, mark = words[at], words[at + 1], words[at + 2], words[at + 3], words[at + 4]
   local kind = words[rule]
-  if held[slot] == false or not (moments[slot] or read(slot, kind)) then return end
+  if held[slot] == false or not (moments[slot] or read(slot, kind, held[slot])) then return end
   local by = numbers[slot]
   if by and (by[1] ~= words[rule + 8] or by[2] ~= words[rule + 9]) then return end -- By other numbers it was another amount.
   if kind == BUCKET then
@@ -104,7 +104,7 @@ if action ~= RENEW then
 else
   for index = first, last, 7 do
     local slot, rule = words[index], words[index + 1]
-    if words[rule] == SLOTS and not ((moments[slot] or read(slot, SLOTS)) and own_slots(slot, ARGV[words[index + 3]])) then return LATE end
+    if words[rule] == SLOTS and not ((moments[slot] or read(slot, SLOTS, held[slot])) and own_slots(slot, ARGV[words[index + 3]])) then return LATE end
   end
   for index = first, last, 7 do
     local slot, rule, holder = words[index], words[index + 1], ARGV[words[index + 3]]
