@@ -1,8 +1,9 @@
 //! The task behind a node: what leaves when, what came back, and what to do about a connection that is lost or silent.
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -38,6 +39,7 @@ pub(super) struct Driver {
     inbox: mpsc::Receiver<Job>,
     waiting: VecDeque<Job>,
     calls: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
+    landed: VecDeque<Landed>,
     under_way: Vec<Call>,
     last_number: u64,
     link: Option<Link>,
@@ -87,6 +89,7 @@ impl Driver {
             inbox,
             waiting: VecDeque::new(),
             calls: FuturesUnordered::new(),
+            landed: VecDeque::new(),
             under_way: Vec::new(),
             last_number: 0,
             link: None,
@@ -102,39 +105,42 @@ impl Driver {
 
     /// Runs until the node is dropped.
     pub(super) async fn run(mut self) {
-        let mut arrived = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                Some(landed) = self.calls.next(), if !self.calls.is_empty() => self.landed(landed),
+                landed = landed(&mut self.calls, &mut self.landed) => {
+                    self.landed(landed);
+                    // Whoever was answered asks again before the next answer is looked at, so that the server has work meanwhile.
+                    self.gather().await;
+                }
                 (opened, pushes) = opened(&mut self.opening) => self.opened(opened, pushes),
                 () = lost(&mut self.link) => self.reopen(),
                 () = moved(&mut self.place) => self.follow(),
                 () = &mut self.alarm, if self.alarm_is_set => self.alarmed(),
-                count = self.inbox.recv_many(&mut arrived, usize::MAX) => {
-                    if count == 0 {
-                        return;
-                    }
-                    // Whoever is ready to charge, charges first: what can leave together does.
-                    tokio::task::yield_now().await;
-                    while let Ok(job) = self.inbox.try_recv() {
-                        arrived.push(job);
-                    }
-                    self.arrived(arrived.drain(..));
+                job = self.inbox.recv() => {
+                    let Some(job) = job else { return };
+                    self.arrived(job);
+                    self.gather().await;
                 }
             }
             self.launch();
         }
     }
 
-    fn arrived(&mut self, jobs: impl Iterator<Item = Job>) {
-        for job in jobs {
-            match (&self.link, &self.down) {
-                (None, Some(fault)) => job.fail(Failure { fault: fault.clone(), turn: self.turn_away() }),
-                _ => {
-                    self.remind(job.deadline);
-                    self.waiting.push_back(job);
-                }
+    /// Whoever is ready to charge, charges first: what can leave together does.
+    async fn gather(&mut self) {
+        tokio::task::yield_now().await;
+        while let Ok(job) = self.inbox.try_recv() {
+            self.arrived(job);
+        }
+    }
+
+    fn arrived(&mut self, job: Job) {
+        match (&self.link, &self.down) {
+            (None, Some(fault)) => job.fail(Failure { fault: fault.clone(), turn: self.turn_away() }),
+            _ => {
+                self.remind(job.deadline);
+                self.waiting.push_back(job);
             }
         }
     }
@@ -330,6 +336,20 @@ impl Driver {
         let oldest = self.under_way.iter().filter(|call| call.link == link.number).map(|call| call.sent).min()?;
         Some(oldest.max(link.heard))
     }
+}
+
+/// Waits for what comes back of a call. Looks at every call each time, since one that is new is not on its way before.
+async fn landed(
+    calls: &mut FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
+    landed: &mut VecDeque<Landed>,
+) -> Landed {
+    poll_fn(|context| {
+        while let Poll::Ready(Some(call)) = calls.poll_next_unpin(context) {
+            landed.push_back(call);
+        }
+        landed.pop_front().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 /// Waits for a connection that is being opened; for ever, if none is.
