@@ -31,7 +31,7 @@ async fn gates(guest: &Guest<'_>) -> [Tollgate; 2] {
             .tier("allows", guest.tier(OnFault::Allow))
             .tier("honest", Guest::HONEST.tier(OnFault::Deny))
     };
-    // A guest runs as a plain call over a store that answers at once, and on a stack of its own over any other.
+    // A guest is called once over a store that answers at once, and once more for each answer over any other.
     [
         builder().store(memory()).build().await.unwrap(),
         builder().store(Remote::answering(memory())).build().await.unwrap(),

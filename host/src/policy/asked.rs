@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contract;
-use super::guest_time::GuestTime;
 use crate::counter::{Algorithm, HELD_AT_MOST_US, Mode, Rule};
 use crate::model::{Calendars, ChangeRules, Charge, Fault, FaultKind, KeySpace, Limit};
 use crate::store::List;
@@ -29,9 +28,9 @@ impl Wanted {
         self.charges.push(charge);
     }
 
-    /// What the store is given, with the time that is left.
-    pub(super) fn list(&self, time: &GuestTime) -> List<'_> {
-        List { charges: &self.charges, within: time.patience(), once: self.once.as_deref(), fault: None }
+    /// What the store is given, with the time that it may take.
+    pub(super) fn list(&self, within: Duration) -> List<'_> {
+        List { charges: &self.charges, within, once: self.once.as_deref(), fault: None }
     }
 }
 
@@ -55,12 +54,16 @@ impl Checks {
     }
 
     /// The charge as a store takes it, in the name of `holder`, and for how long it is held, if it is; or why it makes no sense.
-    pub(super) fn check(&mut self, charge: contract::Charge, holder: u64) -> Result<(Charge, Option<Duration>), Fault> {
+    pub(super) fn check(
+        &mut self,
+        charge: &contract::Charge,
+        holder: u64,
+    ) -> Result<(Charge, Option<Duration>), Fault> {
         let contract::Charge { limit, key, cost, mode, hold_ms } = charge;
         let hold = hold_ms.map(hold).transpose()?;
         let hold_us = hold.map_or(0, micros);
-        let rule = Rule { hold_us, on_change: self.on_change.of(&limit.id), ..self.rule(&limit)? };
-        let limit = Limit::with_rule(limit.id, rule).map_err(|error| invalid(error.to_string()))?;
+        let rule = Rule { hold_us, on_change: self.on_change.of(&limit.id), ..self.rule(limit)? };
+        let limit = Limit::with_rule(limit.id.as_str(), rule).map_err(|error| invalid(error.to_string()))?;
         if key.len() > KeySpace::MAX_SUFFIX_BYTES {
             return Err(invalid(format!("key: {} bytes; at most {}", key.len(), KeySpace::MAX_SUFFIX_BYTES)));
         }
@@ -69,7 +72,7 @@ impl Checks {
         }
         let lease = (rule.algorithm == Algorithm::Concurrency).then_some(limit.window());
         let hold = lease.into_iter().chain(hold).min();
-        Ok((Charge { key: self.keys.key(&limit, &key), limit, cost, mode: charge_mode(mode)?, holder }, hold))
+        Ok((Charge { key: self.keys.key(&limit, key), limit, cost: *cost, mode: charge_mode(mode)?, holder }, hold))
     }
 
     fn rule(&mut self, limit: &contract::Limit) -> Result<Rule, Fault> {
@@ -106,12 +109,12 @@ fn hold(ms: u64) -> Result<Duration, Fault> {
     Err(invalid(format!("hold-ms: {ms} is not 1 to {longest_ms}")))
 }
 
-fn charge_mode(mode: contract::Mode) -> Result<Mode, Fault> {
+fn charge_mode(mode: &contract::Mode) -> Result<Mode, Fault> {
     match mode {
         contract::Mode::Enforce => Ok(Mode::Enforce),
         contract::Mode::Shadow => Ok(Mode::Shadow),
         contract::Mode::Peek => Ok(Mode::Peek),
-        contract::Mode::Other(name) => Err(unknown("mode", &name)),
+        contract::Mode::Other(name) => Err(unknown("mode", name)),
     }
 }
 

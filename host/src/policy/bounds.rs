@@ -53,10 +53,8 @@ impl Bounds {
     pub const ATTRIBUTE_BYTES: usize = 256;
     /// Decisions under way at once in one engine. One more is answered by the rule for a broken policy.
     pub const IN_FLIGHT: u32 = 2048;
-    /// Warm instances that one policy keeps for each core, over a store that answers at once.
+    /// Warm instances that one policy keeps for each core. None is held while a store is waited for.
     pub const WARM_PER_CORE: usize = 64;
-    /// The same over a store that must be waited for: as long as it is, each decision under way holds an instance.
-    pub const WARM_WAITING_PER_CORE: usize = 512;
 }
 
 impl Default for Bounds {

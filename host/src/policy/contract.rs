@@ -46,7 +46,7 @@ impl Request {
     }
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
 pub(super) enum Algorithm {
     #[component(name = "fixed-window")]
@@ -63,7 +63,7 @@ pub(super) enum Algorithm {
     Other(String),
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
 pub(super) struct Limit {
     pub(super) id: String,
@@ -74,7 +74,7 @@ pub(super) struct Limit {
     pub(super) burst: u64,
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
 pub(super) enum Mode {
     #[component(name = "enforce")]
@@ -87,7 +87,7 @@ pub(super) enum Mode {
     Other(String),
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
 pub(super) struct Charge {
     pub(super) limit: Limit,
@@ -98,7 +98,7 @@ pub(super) struct Charge {
     pub(super) hold_ms: Option<u64>,
 }
 
-#[derive(ComponentType, Lower)]
+#[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
 pub(super) struct Outcome {
     allowed: bool,
@@ -125,7 +125,7 @@ fn millis_up(duration: std::time::Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_nanos().div_ceil(1_000_000)))
 }
 
-#[derive(ComponentType, Lower)]
+#[derive(Clone, ComponentType, Lower)]
 #[component(variant)]
 pub(super) enum Fault {
     #[component(name = "unavailable")]

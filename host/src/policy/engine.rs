@@ -74,9 +74,8 @@ impl Engine {
     }
 
     /// A set of warm instances, some of which end when the machine has no room for one that is needed.
-    pub(super) fn warm(&self, waits: bool) -> Arc<Warm> {
-        let per_core = if waits { Bounds::WARM_WAITING_PER_CORE } else { Bounds::WARM_PER_CORE };
-        let warm = Arc::new(Warm::new(per_core));
+    pub(super) fn warm(&self) -> Arc<Warm> {
+        let warm = Arc::new(Warm::new(Bounds::WARM_PER_CORE));
         let mut all = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|warm| warm.strong_count() > 0);
         all.push(Arc::downgrade(&warm));

@@ -25,6 +25,13 @@ pub(super) struct GuestTime {
     overtime_since: Option<Duration>,
 }
 
+/// The time that is left to a guest while it stands still.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    ticks: u64,
+    overtime: Duration,
+}
+
 impl GuestTime {
     pub(super) fn new(engine: Engine, budget: Duration) -> Self {
         Self { engine, budget, until: 0, ends_at: 0, overtime: Duration::ZERO, overtime_since: None }
@@ -51,17 +58,21 @@ impl GuestTime {
         self.engine.ticks() / 1_000
     }
 
-    /// Stands still while the host waits on the guest's behalf. Answers the ticks left.
-    pub(super) fn pause(&mut self) -> u64 {
+    /// Stands still while the host waits on the guest's behalf. Answers what is left.
+    pub(super) fn pause(&mut self) -> Left {
         if let Some(since) = self.overtime_since.take() {
             self.overtime += processor_time().saturating_sub(since);
         }
-        self.ends_at.saturating_sub(self.engine.ticks())
+        Left { ticks: self.ends_at.saturating_sub(self.engine.ticks()), overtime: self.overtime }
     }
 
-    /// Goes on with the ticks that were left. The guest may be on another thread now.
-    pub(super) fn resume(&mut self, left: u64) {
-        self.ends_at = self.engine.ticks().saturating_add(left);
+    /// Goes on with what was left, of this guest or of another that stood in its place. Answers the ticks.
+    pub(super) fn resume(&mut self, left: Left, until: u64) -> u64 {
+        self.until = until;
+        self.ends_at = self.engine.ticks().saturating_add(left.ticks);
+        self.overtime = left.overtime;
+        self.overtime_since = None;
+        left.ticks
     }
 
     /// What to do when the ticks are over.

@@ -7,6 +7,7 @@ use wasmtime::component::{ComponentExportIndex, InstancePre, Lift, Lower, TypedF
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, Trap};
 
 use super::contract::{self, VERSION, Verdict as Told};
+use super::deciding::Deciding;
 use super::engine::Engine;
 use super::imports::{Call, LogBudget};
 use super::{Answer, Bounds, PolicyFault, Ruling, Subject};
@@ -19,8 +20,6 @@ pub(super) struct Blueprint {
     pub(super) engine: Engine,
     pub(super) component: InstancePre<Call>,
     pub(super) exports: Exports,
-    /// Whether the store must be waited for, so that the guest runs on a stack of its own.
-    pub(super) waits: bool,
     pub(super) store: Arc<dyn store::Store>,
     pub(super) bounds: Bounds,
     pub(super) on_change: Arc<ChangeRules>,
@@ -45,9 +44,16 @@ type Decide = TypedFunc<(Arc<contract::Request>,), (Result<contract::Decision, S
 pub(super) struct Instance {
     store: Store<Call>,
     decide: Decide,
-    waits: bool,
     request: Arc<contract::Request>,
     decisions_left: u32,
+}
+
+/// What a pass of a guest came to.
+pub(super) enum Pass {
+    /// The store is to be waited for, and a guest then to be called again.
+    Waits(Box<Deciding>),
+    /// The decision is made.
+    Over(Answer),
 }
 
 /// Why an instance could not be started.
@@ -60,48 +66,43 @@ pub(super) enum StartError {
 
 impl Instance {
     /// Makes an instance and configures it, each within the time of a decision; on a busy machine until the tick `until`.
-    pub(super) async fn start(blueprint: &Blueprint, until: u64) -> Result<Self, StartError> {
-        let waits = blueprint.waits;
-        let (mut store, instance) = instantiate(blueprint, until).await.map_err(StartError::Fault)?;
+    pub(super) fn start(blueprint: &Blueprint, until: u64) -> Result<Self, StartError> {
+        let (mut store, instance) = instantiate(blueprint, until).map_err(StartError::Fault)?;
         let exports = &blueprint.exports;
         let configure: Configure =
             typed(&mut store, &instance, "configure", &exports.configure).map_err(StartError::Fault)?;
         let decide: Decide = typed(&mut store, &instance, "decide", &exports.decide).map_err(StartError::Fault)?;
         open_setup(&mut store, until);
-        let configured = call(configure, &mut store, waits, (Arc::clone(&blueprint.configuration),)).await;
+        let configured = configure.call(&mut store, (Arc::clone(&blueprint.configuration),));
         let (answer,) = configured.map_err(|error| StartError::Fault(fault_of(&error, store.data())))?;
         answer.map_err(|problems| {
             StartError::Configuration(problems.iter().map(|problem| shortened(problem).message).collect())
         })?;
         let decisions_left = draw_decisions(&blueprint.bounds);
-        Ok(Self { store, decide, waits, request: Arc::default(), decisions_left })
+        Ok(Self { store, decide, request: Arc::default(), decisions_left })
     }
 
-    /// Asks the guest, in a decision whose deadline is over at the tick `until`.
-    pub(super) async fn decide(&mut self, subject: &Subject<'_>, until: u64) -> Answer {
+    /// Calls the guest, in a decision whose deadline is over at the tick `until`.
+    pub(super) fn pass(&mut self, subject: &Subject<'_>, deciding: Box<Deciding>, until: u64) -> Pass {
         let request = Arc::get_mut(&mut self.request).expect("the engine has dropped the last call's arguments");
         request.fill(subject.request, subject.now);
-        let ticks = self.store.data_mut().open_decision(subject, until);
+        let ticks = self.store.data_mut().open_pass(subject, deciding, until);
         self.store.set_epoch_deadline(ticks);
         self.decisions_left = self.decisions_left.saturating_sub(1);
-        let called = call(self.decide, &mut self.store, self.waits, (Arc::clone(&self.request),)).await;
-        let data = self.store.data_mut();
+        let called = self.decide.call(&mut self.store, (Arc::clone(&self.request),));
+        let deciding = self.store.data_mut().close_pass();
+        if called.is_err() {
+            // The engine lets nobody into an instance that trapped.
+            self.decisions_left = 0;
+        }
+        if deciding.waits() {
+            return Pass::Waits(deciding);
+        }
         let ruling = match called {
             Ok((answer,)) => answer.map_err(|message| shortened(&message)).and_then(checked),
-            Err(error) => {
-                // The engine lets nobody into an instance that trapped.
-                self.decisions_left = 0;
-                Err(fault_of(&error, data))
-            }
+            Err(error) => Err(fault_of(&error, self.store.data())),
         };
-        Answer {
-            ruling,
-            charged: std::mem::take(&mut data.charged),
-            holding: data.holding.take().filter(|holding| !holding.held.is_empty()),
-            misuse: data.budget_fault(),
-            store_fault: data.fault.take(),
-            in_spite_of: data.in_spite_of.take(),
-        }
+        Pass::Over(deciding.answer(ruling))
     }
 
     /// Whether it may serve again.
@@ -111,32 +112,24 @@ impl Instance {
 }
 
 /// Makes an instance that is not configured, and asks what it says of itself.
-pub(super) async fn describe(blueprint: &Blueprint, until: u64) -> Result<contract::Description, PolicyFault> {
-    let (mut store, instance) = instantiate(blueprint, until).await?;
+pub(super) fn describe(blueprint: &Blueprint, until: u64) -> Result<contract::Description, PolicyFault> {
+    let (mut store, instance) = instantiate(blueprint, until)?;
     let exports = &blueprint.exports;
     let describe: Describe = typed(&mut store, &instance, "describe", &exports.describe)?;
     // Not called here: whoever loads it learns at once that the host could not call them.
     let _: Configure = typed(&mut store, &instance, "configure", &exports.configure)?;
     let _: Decide = typed(&mut store, &instance, "decide", &exports.decide)?;
     open_setup(&mut store, until);
-    let described = call(describe, &mut store, blueprint.waits, ()).await;
+    let described = describe.call(&mut store, ());
     described.map(|(description,)| description).map_err(|error| fault_of(&error, store.data()))
 }
 
-async fn instantiate(
-    blueprint: &Blueprint,
-    until: u64,
-) -> Result<(Store<Call>, wasmtime::component::Instance), PolicyFault> {
+fn instantiate(blueprint: &Blueprint, until: u64) -> Result<(Store<Call>, wasmtime::component::Instance), PolicyFault> {
     let component = &blueprint.component;
     loop {
         let mut store = new_store(blueprint);
         open_setup(&mut store, until);
-        let instance = if blueprint.waits {
-            component.instantiate_async(&mut store).await
-        } else {
-            component.instantiate(&mut store)
-        };
-        match instance {
+        match component.instantiate(&mut store) {
             Ok(instance) => return Ok((store, instance)),
             // Instances that wait for work give way to one that has some. Each turn ends at least one, so the turns end.
             Err(error) if error.is::<PoolConcurrencyLimitError>() && blueprint.engine.make_room() => {}
@@ -174,19 +167,6 @@ where
         kind: PolicyFaultKind::Nonsense,
         message: format!("its `{name}` is not that of tollgate:policy@{VERSION}: {}", error.root_cause()),
     })
-}
-
-async fn call<P, R>(
-    function: TypedFunc<P, R>,
-    store: &mut Store<Call>,
-    waits: bool,
-    parameters: P,
-) -> wasmtime::Result<R>
-where
-    P: wasmtime::component::ComponentNamedList + Lower + Send + Sync + 'static,
-    R: wasmtime::component::ComponentNamedList + Lift + Send + Sync + 'static,
-{
-    if waits { function.call_async(store, parameters).await } else { function.call(store, parameters) }
 }
 
 /// Instances of one policy end at different times, so that they are not all replaced at once.

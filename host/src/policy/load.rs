@@ -9,7 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use super::Bounds;
 use super::contract::{COUNTERS, LOG, TYPES, VERSION};
 use super::engine::Engine;
-use super::imports::{Call, Linkers};
+use super::imports::{Call, linker};
 use super::instance::Exports;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,8 +22,7 @@ const ELF: &[u8] = b"\x7fELF";
 pub(super) struct Loaded {
     /// The SHA-256 of its bytes, in hexadecimal.
     pub(super) digest: Arc<str>,
-    pub(super) plain: InstancePre<Call>,
-    pub(super) waiting: InstancePre<Call>,
+    pub(super) instance: InstancePre<Call>,
     pub(super) exports: Exports,
 }
 
@@ -34,17 +33,13 @@ pub(super) fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Loaded> 
         .map_err(|error| refused(name, "it is not a component that this host runs").because(printable(&error)))?;
     check_imports(engine, &component).map_err(|problem| refused(name, &problem))?;
     let exports = exports(&component).map_err(|problem| refused(name, &problem))?;
-    let link = || -> wasmtime::Result<(InstancePre<Call>, InstancePre<Call>)> {
-        let linkers = Linkers::new(engine)?;
-        Ok((linkers.plain.instantiate_pre(&component)?, linkers.waiting.instantiate_pre(&component)?))
-    };
-    let (plain, waiting) = link().map_err(|error| {
+    let instance = linker(engine).and_then(|linker| linker.instantiate_pre(&component)).map_err(|error| {
         let problem = format!(
             "its types are not those of tollgate:policy@{VERSION}; build it against this version's `tollgate-guest`"
         );
         refused(name, &problem).because(printable(&error))
     })?;
-    Ok(Loaded { digest: digest(bytes).into(), plain, waiting, exports })
+    Ok(Loaded { digest: digest(bytes).into(), instance, exports })
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.

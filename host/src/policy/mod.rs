@@ -9,6 +9,7 @@ mod bounds;
 pub mod build;
 mod built_in;
 mod contract;
+mod deciding;
 mod engine;
 mod guest_time;
 mod holding;
@@ -31,7 +32,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChangeRules, Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
 use crate::store::{Memory, Store};
 use crate::time::{SystemClock, Timestamp};
-use instance::{Blueprint, Instance, StartError};
+use deciding::Deciding;
+use instance::{Blueprint, Instance, Pass, StartError};
 use load::Loaded;
 pub(crate) use load::digest;
 use warm::Warm;
@@ -72,7 +74,7 @@ impl Component {
             Error::new(ErrorKind::System, format!("failed to load policy `{name}`: its compilation was cut short"))
                 .because(error)
         })??;
-        let description = describe(engine, &loaded).await.map_err(|fault| {
+        let description = describe(engine, &loaded).map_err(|fault| {
             Error::new(
                 ErrorKind::Policy,
                 format!("failed to load policy `{name}`: it could not describe itself: {fault}"),
@@ -108,21 +110,18 @@ impl fmt::Debug for Component {
     }
 }
 
-async fn describe(engine: &Engine, loaded: &Loaded) -> Result<contract::Description, PolicyFault> {
+fn describe(engine: &Engine, loaded: &Loaded) -> Result<contract::Description, PolicyFault> {
     instance::describe(
         &blueprint(engine, loaded, "describe".into(), "".into(), Setting::in_memory()),
         engine.tick_after(SETUP_PATIENCE),
     )
-    .await
 }
 
 fn blueprint(engine: &Engine, loaded: &Loaded, name: Arc<str>, configuration: Arc<str>, setting: Setting) -> Blueprint {
-    let waits = !setting.store.is_local();
     Blueprint {
         engine: engine.clone(),
-        component: if waits { loaded.waiting.clone() } else { loaded.plain.clone() },
+        component: loaded.instance.clone(),
         exports: loaded.exports.clone(),
-        waits,
         store: setting.store,
         bounds: setting.bounds,
         on_change: Arc::new(setting.on_change),
@@ -218,8 +217,8 @@ impl Policy {
         let name: Arc<str> = component.id.name.as_str().into();
         let blueprint =
             blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
-        let warm = component.engine.warm(blueprint.waits);
-        match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)).await {
+        let warm = component.engine.warm();
+        match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)) {
             Ok(instance) => warm.keep(Box::new(instance)),
             Err(StartError::Fault(fault)) => {
                 return Err(Error::new(ErrorKind::Policy, format!("failed to start policy `{name}`: {fault}")));
@@ -232,10 +231,10 @@ impl Policy {
         Ok(Self { blueprint, id: Arc::clone(&component.id), warm })
     }
 
-    /// The same policy over another store, with instances of its own. Both stores answer at once, or both must be waited for.
+    /// The same policy over another store, with instances of its own.
     pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
         let blueprint = Blueprint { store, ..self.blueprint.clone() };
-        let warm = blueprint.engine.warm(blueprint.waits);
+        let warm = blueprint.engine.warm();
         Self { blueprint, id: Arc::clone(&self.id), warm }
     }
 
@@ -245,7 +244,7 @@ impl Policy {
         &self.id
     }
 
-    /// Asks a warm instance, or a new one if all are busy. The deadline counts from here.
+    /// Asks a warm instance, or a new one if all are busy, as often as it takes. The deadline counts from here.
     pub(crate) async fn decide(&self, subject: &Subject<'_>) -> std::result::Result<Answer, PolicyFault> {
         let engine = &self.blueprint.engine;
         let until = engine.tick_after(subject.deadline);
@@ -253,19 +252,26 @@ impl Policy {
             let message = format!("{} decisions are under way", Bounds::IN_FLIGHT);
             return Err(PolicyFault { kind: PolicyFaultKind::Overload, message });
         };
-        let mut instance = match self.warm.take() {
-            Some(instance) => instance,
-            None => Box::new(self.start(until).await?),
-        };
-        let answer = instance.decide(subject, until).await;
-        if instance.is_fresh(&self.blueprint.bounds) {
-            self.warm.keep(instance);
+        let mut deciding = Box::new(Deciding::new(subject.request.once()));
+        loop {
+            let mut instance = match self.warm.take().map_or_else(|| self.start(until), Ok) {
+                Ok(instance) => instance,
+                Err(fault) => return Ok(deciding.answer(Err(fault))),
+            };
+            let pass = instance.pass(subject, deciding, until);
+            if instance.is_fresh(&self.blueprint.bounds) {
+                self.warm.keep(instance);
+            }
+            deciding = match pass {
+                Pass::Over(answer) => return Ok(answer),
+                Pass::Waits(deciding) => deciding,
+            };
+            deciding.hear().await;
         }
-        Ok(answer)
     }
 
-    async fn start(&self, until: u64) -> std::result::Result<Instance, PolicyFault> {
-        Instance::start(&self.blueprint, until).await.map_err(|error| match error {
+    fn start(&self, until: u64) -> std::result::Result<Box<Instance>, PolicyFault> {
+        Instance::start(&self.blueprint, until).map(Box::new).map_err(|error| match error {
             StartError::Fault(fault) => fault,
             // It took this configuration before: a policy that changes its mind is broken.
             StartError::Configuration(problems) => {

@@ -7,7 +7,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tollgate::store::{List, Memory, Reply, Store};
-use tollgate::{Fault, FaultKind, OnFault, Request, Settled, Settlement, Source, SystemClock, Tollgate, Verdict};
+use tollgate::{
+    Fault, FaultKind, OnFault, PolicyFaultKind, Request, Settled, Settlement, Source, SystemClock, Tollgate, Verdict,
+};
 
 use super::guest::Guest;
 use super::{in_time, request};
@@ -110,6 +112,36 @@ async fn a_decision_that_is_given_up_leaves_the_gate_as_it_was() {
     }
     store.set(ANSWERS);
     super::decides_honestly(&gate, "denies", 0).await;
+}
+
+/// Decides by a guest whose instance counts how often it is called: `cost` is what it charges by that.
+async fn counting(cost: &str) -> (Tollgate, tollgate::Decision) {
+    let module = "(global $seen (mut i32) (i32.const 0))";
+    let evil = format!(
+        "(global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+        (i64.store offset=56 (call $charge (i32.const 0)) (i64.extend_i32_u {cost})) (return (call $decided (i32.const 1)))"
+    );
+    let guest = Guest { module, evil: &evil, ..Guest::HONEST };
+    let builder = Tollgate::builder().deadline(super::DEADLINE).store(remote());
+    let gate = builder.tier("counting", guest.tier(OnFault::Deny)).build().await.unwrap();
+    let decision = in_time(&gate, &request("counting", "/count")).await;
+    (gate, decision)
+}
+
+#[tokio::test]
+async fn a_guest_that_asks_for_something_else_when_it_is_called_again_is_nonsense() {
+    let (_, decision) = counting("(global.get $seen)").await;
+    assert_eq!(decision.source, Source::PolicyFault(PolicyFaultKind::Nonsense), "{decision:?}");
+    assert_eq!(decision.verdict, Verdict::Deny);
+}
+
+#[tokio::test]
+async fn a_guest_is_called_again_when_the_store_has_answered_and_charges_once() {
+    let (gate, decision) = counting("(i32.add (i32.mul (global.get $seen) (i32.const 0)) (i32.const 7))").await;
+    assert_eq!((decision.source, decision.verdict), (Source::Policy, Verdict::Allow), "{decision:?}");
+    let before = decision.limits[0].outcome.remaining;
+    let decision = gate.decide(&request("counting", "/count")).await;
+    assert_eq!(decision.limits[0].outcome.remaining, before - 7);
 }
 
 #[tokio::test]
