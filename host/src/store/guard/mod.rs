@@ -142,17 +142,20 @@ impl Guard {
     }
 
     async fn asked(&self, list: List<'_>, spending: Option<Spending>) -> Outcomes {
-        let (began, asked) = (Instant::now(), self.core.clock.now());
+        let asked = self.core.clock.now();
+        let mut rest = list;
         if self.core.local.owed_counters() > 0 {
+            let began = Instant::now();
             // A store that fails again must leave time for the list itself.
-            if let Err(fault) = self.core.carry_for(list.charges, list.within / 2).await {
+            if let Err(fault) = Box::pin(self.core.carry_for(list.charges, list.within / 2)).await {
                 spending.iter().for_each(|spending| self.core.unspend(list.charges, spending));
                 return self.core.stand_in(&self.terms, list, fault);
             }
+            rest.within = list.within.saturating_sub(began.elapsed());
         }
-        let rest = List { within: list.within.saturating_sub(began.elapsed()), ..list };
         let answer = match &spending {
-            Some(spending) => self.core.ask_rest(rest, spending).await,
+            // What is rare has a place of its own, so that what is common is small.
+            Some(spending) => Box::pin(self.core.ask_rest(rest, spending)).await,
             None => self.core.ask(rest).await,
         };
         match answer {

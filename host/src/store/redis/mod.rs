@@ -155,7 +155,7 @@ impl Way {
 impl Inner {
     async fn take_list(self: &Arc<Self>, list: List<'_>) -> Outcomes {
         if let Route::Cluster(_) = self.route
-            && let Some(outcomes) = spanning::take(self, list).await
+            && let Some(outcomes) = Box::pin(spanning::take(self, list)).await
         {
             return outcomes;
         }
@@ -163,7 +163,7 @@ impl Inner {
         match self.take_until(list.charges, list.once, until).await {
             // Whether it was taken, nobody knows; asked by its token, it is not taken twice.
             Err(Fault { kind: FaultKind::Unavailable, .. }) if list.once.is_some() => {
-                self.take_until(list.charges, list.once, until).await
+                Box::pin(self.take_until(list.charges, list.once, until)).await
             }
             outcomes => outcomes,
         }
@@ -194,12 +194,12 @@ impl Inner {
             Route::One(node) => {
                 let answered = match node.ask(job(Hash::default())?).await {
                     // It took nothing, and its connection is opened anew: to the same name, or to a new master.
-                    Err(Failure { turn: Some(_), .. }) => node.ask(job(Hash::default())?).await,
+                    Err(Failure { turn: Some(_), .. }) => Box::pin(node.ask(job(Hash::default())?)).await,
                     answered => answered,
                 };
                 answered.map_err(|failure| failure.fault)
             }
-            Route::Cluster(cluster) => cluster.ask(key, until, job).await,
+            Route::Cluster(cluster) => Box::pin(cluster.ask(key, until, job)).await,
         }
     }
 }
