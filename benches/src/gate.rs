@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tollgate::store::{Memory, Store};
-use tollgate::{Decision, Request, SystemClock, TierPlan, Tollgate};
+use tollgate::{Decision, Precision, Request, SystemClock, TierPlan, Tollgate};
 
 /// Which arithmetic a row compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,22 @@ pub const MEMORY_CAPACITY: usize = 4_000_000;
 ///
 /// Fails if it cannot be built.
 pub async fn gate_over(store: impl Store, algorithm: Algorithm, limits: usize) -> tollgate::Result<Tollgate> {
+    gate_with(store, algorithm, limits, Precision::Exact).await
+}
+
+/// The same with this precision.
+///
+/// # Errors
+///
+/// Fails if it cannot be built.
+pub async fn gate_with(
+    store: impl Store,
+    algorithm: Algorithm,
+    limits: usize,
+    precision: Precision,
+) -> tollgate::Result<Tollgate> {
     let tier = TierPlan::built_in("tiered", configuration(algorithm, limits));
+    let tier = TierPlan { precision: precision.into(), ..tier };
     let builder = Tollgate::builder().store(store).deadline(Duration::from_secs(5));
     builder.tier("free", tier).default_tier("free").build().await
 }

@@ -17,3 +17,13 @@ impl Decide for Waiting {
         bail!("a decision that had to pass did not: {decision:?}")
     }
 }
+
+/// A gate that seldom waits, asked by tasks that let others run now and then, as a task does that answers on a socket.
+pub struct Seldom(pub Waiting);
+
+impl Decide for Seldom {
+    async fn decide(&self, subject: &str) -> Result<()> {
+        tokio::task::coop::consume_budget().await;
+        self.0.decide(subject).await
+    }
+}

@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use tokio::runtime::Runtime;
-use tollgate::store::{Redis, RedisOptions};
+use tollgate::store::{Memory, Redis, RedisOptions};
+use tollgate::{Precision, SystemClock};
 
-use crate::gate::{Algorithm, gate_over};
+use crate::gate::{Algorithm, gate_over, gate_with};
 use crate::keys::{Keys, Shape};
 use crate::lab::{Lab, Threads};
 use crate::load::{Decide, Load};
 use crate::peers::{Fred, Multiplexed};
 use crate::row::{Goal, Group, Metric, Row, Side};
-use crate::waiting::Waiting;
+use crate::waiting::{Seldom, Waiting};
 
 const OURS: &str = "tollgate";
 const PEERS: &[&str] = &["redis", "fred"];
 const THREE_LIMITS: &str = "tollgate, 3 limits";
+const LEASED: &str = "tollgate, leased";
+const IN_MEMORY: &str = "tollgate, in memory";
 const SUBJECTS: usize = 100_000;
+const LEASED_SUBJECTS: usize = 100;
 
 /// Who asks what of whom, and how many at a time.
 #[derive(Clone, Copy)]
@@ -45,6 +49,7 @@ pub(super) fn groups() -> Vec<Group> {
     }
     let mut groups: Vec<Group> = contests.iter().map(|contest| contest.group(true)).collect();
     groups.extend([Threads::Many, Threads::One].map(three_limits));
+    groups.extend([Threads::Many, Threads::One].map(leased));
     for algorithm in [Algorithm::Gcra, Algorithm::Window] {
         for shape in [Shape::Uniform, Shape::Zipf, Shape::Hot] {
             let grid = [1, 64, 256, 1_024].map(|in_flight| (algorithm, shape, in_flight));
@@ -118,6 +123,29 @@ fn three_limits(threads: Threads) -> Group {
             side(lab, OURS, &runtime, &load, gate(lab, Algorithm::Gcra, 1)),
             side(lab, THREE_LIMITS, &runtime, &load, gate(lab, Algorithm::Gcra, 3)),
         ])
+    };
+    Group { rows, quick: true, sides: Box::new(sides) }
+}
+
+/// Few subjects that are asked for often, which is what leases are for, beside the same gate over memory.
+fn leased(threads: Threads) -> Group {
+    let id = format!("redis/leased/256/{}", threads.name());
+    let rows =
+        vec![Row { id, ours: LEASED, peers: &[IN_MEMORY], metric: Metric::Rate, goal: Some(Goal::AtLeast(0.7)) }];
+    let sides = move |lab: &Lab| {
+        lab.clear()?;
+        let runtime = lab.runtime(threads);
+        let load = Load { in_flight: 256, keys: Keys::draw(Shape::Uniform, LEASED_SUBJECTS) };
+        let target = lab.redis().target();
+        let shared = async move {
+            let store = Redis::connect(&target, RedisOptions::default()).await?;
+            Ok(Seldom(Waiting(gate_with(store, Algorithm::Window, 1, Precision::Leased).await?)))
+        };
+        let local = async {
+            let store = Memory::new(SystemClock::new());
+            Ok(Seldom(Waiting(gate_over(store, Algorithm::Window, 1).await?)))
+        };
+        Ok(vec![side(lab, LEASED, &runtime, &load, shared), side(lab, IN_MEMORY, &runtime, &load, local)])
     };
     Group { rows, quick: true, sides: Box::new(sides) }
 }
