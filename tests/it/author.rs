@@ -52,7 +52,7 @@ async fn the_policy_of_the_readme_is_built_outside_the_workspace_and_serves_a_ti
     assert_eq!((&found["sha256"], &found["bytes"]), (&built["sha256"], &built["bytes"]), "{found}");
 
     let scenario = Scenario::parse(block(&readme, "text")?).map_err(anyhow::Error::msg)?;
-    let plan = TierPlan::component("per-route.wasm", bytes, scenario.config.as_str());
+    let plan = TierPlan::component("per-route.wasm", bytes, scenario.config.as_deref().unwrap_or("{}"));
     let problems = differences(&scenario, &plan, &RedisServer::start()?, "guest/README.md").await?;
     assert!(problems.is_empty(), "{}", told(&problems));
 

@@ -31,7 +31,7 @@ async fn every_scenario_reads_alike_through_the_component_over_memory_and_over_r
             let text = fs::read_to_string(&file)?;
             let place = file.strip_prefix(workspace())?.display().to_string();
             let scenario = Scenario::parse(&text).map_err(|problem| anyhow::anyhow!("{place}: {problem}"))?;
-            let plan = TierPlan::built_in(&scenario.policy, scenario.config.as_str());
+            let plan = TierPlan::built_in(&scenario.policy, scenario.config.as_deref().unwrap_or("{}"));
             problems.extend(differences(&scenario, &plan, &server, &place).await?);
             run += 1;
         }

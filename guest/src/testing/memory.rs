@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::Scenario;
 use super::calendar::Calendars;
-use super::{Scenario, whole_ms};
+use super::scenario::whole_ms;
 use crate::counter::{HELD_AT_MOST_US, Item, Outcome, Rule, State, charge_all};
 use crate::{Charge, Counters, Fault};
 

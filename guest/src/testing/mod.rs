@@ -25,17 +25,22 @@
 //! ```
 //!
 //! A [`Scenario`] tells the same as a text file. The host runs such files too, through the compiled component and over its own stores.
+//!
+//! ```
+//! use tollgate_guest::testing::Scenario;
+//!
+//! let scenario = Scenario::parse("policy tiered\n@3s alice 1 -> allow remaining 2\n")?;
+//! assert_eq!(scenario.steps[0].subject, "alice");
+//! # Ok::<(), String>(())
+//! ```
 
 mod calendar;
 mod memory;
+mod native;
 mod scenario;
 
-use std::time::Duration;
-
 pub use memory::{MemoryCounters, counters};
-pub use scenario::{Answer, Expected, RetryAfter, Scenario, Step, run_folder};
+pub use native::run_folder;
+pub use scenario::{Answer, Expected, RetryAfter, Scenario, Step};
 
-/// As the contract says times: in whole milliseconds, rounded up.
-fn whole_ms(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
-}
+use crate::{Verdict, duration};

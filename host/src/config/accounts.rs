@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::file::{KeySection, Sheet, TenantSection, TierSection, beside};
+use super::file::{KeySection, Sheet, SigningKeySection, TenantSection, TierSection, beside};
 use super::findings::Findings;
 use super::stated::{Place, Stated};
 use super::suggest::did_you_mean;
-use super::{KeyDigest, OnFault, OnStoreFault, PerLimit, Precision, forms};
+use super::{KeyDigest, OnFault, OnStoreFault, PerLimit, Precision, SigningKeyConfig, forms, signing};
 use crate::counter::OnChange;
 use crate::model::is_name;
 
@@ -66,6 +66,7 @@ pub(super) struct Accounts {
     pub(super) default_tier: Option<String>,
     pub(super) tenants: BTreeMap<String, TenantConfig>,
     pub(super) keys: Vec<KeyConfig>,
+    pub(super) signing_keys: Vec<SigningKeyConfig>,
 }
 
 /// The built-in policy that the variables `RATE_LIMIT_*` configure.
@@ -88,6 +89,8 @@ impl Accounts {
         tenants.unwrap_or_default().into_iter().for_each(|(name, tenant)| reader.tenant(name, tenant));
         let keys = keys.unwrap_or_default().into_iter().enumerate();
         keys.for_each(|(index, key)| reader.key(&format!("keys[{index}]"), key));
+        let keys = sheet.signing.keys.into_iter().enumerate();
+        keys.for_each(|(index, key)| reader.signing_key(&format!("signing.keys[{index}]"), key));
         reader.accounts
     }
 
@@ -182,6 +185,13 @@ impl Reader<'_> {
         }
         let KeySection { tenant, tier, id, .. } = section;
         self.accounts.keys.push(KeyConfig { key, tenant, tier, id });
+    }
+
+    fn signing_key(&mut self, place: &str, section: SigningKeySection) {
+        match signing::key(section, &self.accounts.signing_keys) {
+            Ok(key) => self.accounts.signing_keys.push(key),
+            Err(problem) => self.problem(place, problem),
+        }
     }
 
     fn check_tier(&mut self, place: &str, tier: &str) {

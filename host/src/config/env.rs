@@ -109,6 +109,23 @@ pub const VARIABLES: &[Group] = &[
         ],
     },
     Group {
+        title: "Policies",
+        variables: &[
+            variable(
+                "TOLLGATE_CACHE_DIR",
+                "path",
+                "",
+                "A folder for the machine code of compiled policies, which nobody else may write: made if it is missing. Without it each start compiles them anew.",
+            ),
+            variable(
+                "TOLLGATE_REQUIRE_SIGNATURES",
+                "`true` or `false`",
+                "",
+                "Whether a policy from a file needs a signature by one of `signing.keys`. If not set, `true` in production and `false` in development.",
+            ),
+        ],
+    },
+    Group {
         title: "Counters",
         variables: &[
             variable(

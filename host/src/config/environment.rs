@@ -103,6 +103,8 @@ impl Reader<'_> {
             source_header: self.read("TOLLGATE_SOURCE_HEADER", forms::switch),
             caller_token: self.read("TOLLGATE_CALLER_TOKEN", |text| forms::token(Secret::new(text))),
             receipt_key: self.read("TOLLGATE_RECEIPT_KEY", |text| forms::receipt_key(Secret::new(text))),
+            cache_dir: self.read("TOLLGATE_CACHE_DIR", |text| Ok(text.into())),
+            require_signatures: self.read("TOLLGATE_REQUIRE_SIGNATURES", forms::switch),
             key_prefix: self.read("TOLLGATE_KEY_PREFIX", forms::key_prefix),
             store: StoreLayer {
                 mode: self.read("RATE_LIMIT_MODE", forms::choice),

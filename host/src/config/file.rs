@@ -27,6 +27,8 @@ pub(super) struct Sheet {
     headers: HeaderSection,
     callers: CallerSection,
     receipts: ReceiptSection,
+    policies: PolicySection,
+    pub(super) signing: SigningSection,
     store: StoreSection,
     redis: RedisSection,
     pub(super) default_tier: Option<String>,
@@ -68,6 +70,30 @@ struct CallerSection {
 #[serde(deny_unknown_fields, default)]
 struct ReceiptSection {
     key: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PolicySection {
+    cache_dir: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SigningSection {
+    required: Option<bool>,
+    pub(super) keys: Vec<SigningKeySection>,
+}
+
+/// One `[[signing.keys]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningKeySection {
+    pub(super) name: String,
+    pub(super) public_key: String,
+    pub(super) tiers: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) revoked: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -172,6 +198,8 @@ impl Sheet {
             source_header: read.plain("headers.source", self.headers.source),
             caller_token: read.form("callers.token", self.callers.token.take(), forms::token),
             receipt_key: read.form("receipts.key", self.receipts.key.take(), forms::receipt_key),
+            cache_dir: read.form("policies.cache_dir", self.policies.cache_dir.take(), |dir| Ok(beside(path, &dir))),
+            require_signatures: read.plain("signing.required", self.signing.required),
             key_prefix: read.form("key_prefix", self.key_prefix.take(), |text| forms::key_prefix(&text)),
             store: StoreLayer {
                 mode: read.plain("store.mode", store.mode),

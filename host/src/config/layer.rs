@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::beside_url::BesideUrl;
@@ -24,6 +25,8 @@ pub(super) struct Layer {
     pub(super) source_header: Option<Stated<bool>>,
     pub(super) caller_token: Option<Stated<Secret>>,
     pub(super) receipt_key: Option<Stated<Secret>>,
+    pub(super) cache_dir: Option<Stated<PathBuf>>,
+    pub(super) require_signatures: Option<Stated<bool>>,
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) store: StoreLayer,
 }
@@ -60,6 +63,8 @@ impl Layer {
             source_header: self.source_header.or(below.source_header),
             caller_token: self.caller_token.or(below.caller_token),
             receipt_key: self.receipt_key.or(below.receipt_key),
+            cache_dir: self.cache_dir.or(below.cache_dir),
+            require_signatures: self.require_signatures.or(below.require_signatures),
             key_prefix: self.key_prefix.or(below.key_prefix),
             store: self.store.over(below.store),
         }

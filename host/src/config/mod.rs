@@ -17,6 +17,7 @@ mod production;
 mod redis_target;
 mod redis_url;
 mod secret;
+mod signing;
 mod stated;
 mod store;
 mod suggest;
@@ -26,7 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -38,6 +39,7 @@ pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
 pub use redis_target::{Address, ClientCertificate, RedisTarget, SentinelLogin, Tls, Topology};
 pub use secret::Secret;
+pub use signing::{PublicKey, SigningConfig, SigningKeyConfig};
 pub use store::{RedisConfig, StoreConfig, WithoutScripts};
 
 use crate::error::Result;
@@ -66,6 +68,10 @@ pub struct Config {
     pub callers: CallerConfig,
     /// How receipts are sealed.
     pub receipts: ReceiptConfig,
+    /// How policies are made ready.
+    pub policies: PoliciesConfig,
+    /// Who vouches for policies.
+    pub signing: SigningConfig,
     /// The tiers, by name.
     pub tiers: BTreeMap<String, TierConfig>,
     /// The tier of whom no other tier is known for; it exists.
@@ -187,6 +193,13 @@ pub struct ReceiptConfig {
     pub key: Option<Secret>,
 }
 
+/// How policies are made ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoliciesConfig {
+    /// Where their machine code is kept for the next start. If there is no such place, it is compiled anew.
+    pub cache_dir: Option<PathBuf>,
+}
+
 /// A configuration file that somebody has read.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigFile<'a> {
@@ -245,7 +258,7 @@ impl Config {
             }
             production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
         }
-        let Accounts { tiers, default_tier, tenants, keys } = accounts;
+        let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
         Self {
             environment,
             listen: layer.listen.map_or(LISTEN, |stated| stated.value),
@@ -267,6 +280,13 @@ impl Config {
             },
             callers: CallerConfig { token },
             receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
+            policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
+            signing: SigningConfig {
+                required: layer
+                    .require_signatures
+                    .map_or(environment == Environment::Production, |stated| stated.value),
+                keys: signing_keys,
+            },
             tiers,
             default_tier,
             tenants,

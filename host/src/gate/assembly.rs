@@ -19,7 +19,7 @@ use crate::config::{Config, PerLimit, PolicySource, RedisConfig, Secret, StoreCo
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LimitRules, Precision};
-use crate::policy::Engine;
+use crate::policy::{Compiler, Engine, Keyring, Signature};
 use crate::store::{Guard, GuardOptions, Memory, Store};
 use crate::time::{Clock, SystemClock};
 
@@ -34,6 +34,7 @@ pub struct Builder {
     refusal_memory: bool,
     receipt_key: Option<Secret>,
     subjects_per_tenant: NonZeroUsize,
+    compiler: Compiler,
     plan: Plan,
 }
 
@@ -48,6 +49,7 @@ impl Default for Builder {
             refusal_memory: true,
             receipt_key: None,
             subjects_per_tenant: SUBJECTS_PER_TENANT,
+            compiler: Compiler::default(),
             plan: Plan::default(),
         }
     }
@@ -115,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// Compiles policies by `compiler` instead of in this process.
+    #[must_use]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
     /// Adds a tier, or replaces the one of that name.
     #[must_use]
     pub fn tier(mut self, name: impl Into<String>, tier: TierPlan) -> Self {
@@ -155,7 +164,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let sealer = Sealer::new(self.receipt_key.as_ref(), &self.prefix)?;
-        let engine = Engine::new()?;
+        let engine = Engine::with(self.compiler)?;
         let clock = self.clock;
         let store = match self.store {
             None => Counters::Local(Arc::new(Memory::new(Arc::clone(&clock)))),
@@ -211,14 +220,24 @@ impl Tollgate {
     ///
     /// # Errors
     ///
-    /// Fails if a policy cannot be read or built, and in production if Redis cannot be reached.
+    /// Fails if a policy cannot be read or built or is not signed as it should be, and in production if Redis cannot be reached.
     pub async fn from_config(config: &Config) -> Result<Self> {
+        Self::from_config_with(config, Compiler::default()).await
+    }
+
+    /// The same, with policies that `compiler` compiles instead of this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_config`](Self::from_config).
+    pub async fn from_config_with(config: &Config, compiler: Compiler) -> Result<Self> {
         let clock = Arc::new(SystemClock::new());
         let builder = Self::builder()
             .key_prefix(&config.key_prefix)
             .deadline(config.decision.deadline)
             .subjects_per_tenant(config.decision.subjects_per_tenant)
             .clock(Arc::clone(&clock))
+            .compiler(compiler)
             .plan(plan(config)?);
         let builder = match &config.receipts.key {
             Some(key) => builder.receipt_key(key.clone()),
@@ -262,13 +281,14 @@ fn plan(config: &Config) -> Result<Plan> {
     let mut plan = Plan { default_tier: config.default_tier.clone(), ..Plan::default() };
     plan.on_missing_tier = config.decision.on_policy_fault;
     plan.tenants.extend(config.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.tier.clone())));
+    let keyring = Keyring::new(&config.signing);
     for (name, tier) in &config.tiers {
-        plan.tiers.insert(name.clone(), tier_plan(name, tier, config)?);
+        plan.tiers.insert(name.clone(), tier_plan(name, tier, config, &keyring)?);
     }
     Ok(plan)
 }
 
-fn tier_plan(name: &str, tier: &TierConfig, config: &Config) -> Result<TierPlan> {
+fn tier_plan(name: &str, tier: &TierConfig, config: &Config, keyring: &Keyring) -> Result<TierPlan> {
     let code = match &tier.policy {
         PolicySource::BuiltIn(policy) => Code::BuiltIn(policy.clone()),
         PolicySource::File(path) => {
@@ -276,7 +296,13 @@ fn tier_plan(name: &str, tier: &TierConfig, config: &Config) -> Result<TierPlan>
                 let message = format!("tier `{name}`: failed to read the policy {}", path.display());
                 Error::new(ErrorKind::Config, message).because(error)
             })?;
-            Code::Component(path.display().to_string(), bytes)
+            let called = path.display().to_string();
+            let admitted = keyring.admit(&called, name, &bytes, &Signature::beside(path)?);
+            admitted.map_err(|refusal| {
+                let message = format!("tier `{name}`: {}", refusal.error.message());
+                Error::new(refusal.error.kind(), message)
+            })?;
+            Code::Component(called, bytes)
         }
     };
     Ok(TierPlan {

@@ -21,3 +21,8 @@ pub fn built_in(name: &str) -> Result<&'static [u8]> {
         Error::new(ErrorKind::Config, message)
     })
 }
+
+/// Whether these are the bytes of a policy that comes with the host.
+pub(super) fn is_built_in(bytes: &[u8]) -> bool {
+    POLICIES.iter().any(|(_, built_in)| *built_in == bytes)
+}

@@ -1,14 +1,18 @@
 //! The one wasmtime engine of a gate, and the clock that interrupts guests.
 
 use std::fmt;
+use std::hash::{Hash as _, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use wasmtime::{Config, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
 
 use super::Bounds;
+use super::cache::Key;
+use super::compile::Compiler;
 use super::guest_time::ticks;
 use super::warm::Warm;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +30,11 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     wasm: wasmtime::Engine,
+    /// Whether each instance is mapped when it is made: there is no pool.
+    mapped: bool,
+    /// Names this engine with all its settings, and this build.
+    name: [u8; 32],
+    compiler: Compiler,
     ticks: Arc<AtomicU64>,
     in_flight: AtomicU32,
     /// The warm instances of every policy.
@@ -43,17 +52,42 @@ impl Engine {
     ///
     /// Fails with [`ErrorKind::System`] if the machine can run no compiled code or start no thread.
     pub fn new() -> Result<Self> {
-        let wasm = wasmtime::Engine::new(&pooled()).or_else(|_| wasmtime::Engine::new(&mapped())).map_err(|error| {
+        Self::with(Compiler::default())
+    }
+
+    /// The same, with a compiler of one's choice instead of one in this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with(compiler: Compiler) -> Result<Self> {
+        let pooled = wasmtime::Engine::new(&pooled()).map(|wasm| (wasm, false));
+        let started = pooled.or_else(|_| Ok((wasmtime::Engine::new(&mapped())?, true)));
+        let (wasm, mapped) = started.map_err(|error: wasmtime::Error| {
             Error::new(ErrorKind::System, "failed to start the WebAssembly engine")
                 .because(error.into_boxed_dyn_error())
         })?;
         let ticks = Arc::new(AtomicU64::new(0));
         let ticker = Ticker::start(wasm.clone(), Arc::clone(&ticks))?;
-        Ok(Self(Arc::new(Inner { wasm, ticks, in_flight: AtomicU32::new(0), warm: Mutex::default(), ticker })))
+        let (name, in_flight, warm) = (name(&wasm), AtomicU32::new(0), Mutex::default());
+        Ok(Self(Arc::new(Inner { wasm, mapped, name, compiler, ticks, in_flight, warm, ticker })))
     }
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
         &self.0.wasm
+    }
+
+    pub(super) fn is_mapped(&self) -> bool {
+        self.0.mapped
+    }
+
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
+    /// What machine code of a component must be of to be used here.
+    pub(super) fn code_key(&self, component: [u8; 32]) -> Key {
+        Key { component, engine: self.0.name }
     }
 
     /// Ticks since the engine started.
@@ -132,6 +166,33 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         .memory_init_cow(true);
     config
+}
+
+/// For a process that compiles and runs nothing: the machine code is that of an engine with or without a pool, and one core is enough.
+pub(super) fn compiling(for_mapped: bool) -> Config {
+    let mut config = if for_mapped { mapped() } else { config() };
+    config.parallel_compilation(false);
+    config
+}
+
+/// Tells this engine from every other whose machine code it could not run: by all its settings, and by the build of this program.
+fn name(wasm: &wasmtime::Engine) -> [u8; 32] {
+    let mut name = Name(Sha256::new_with_prefix(env!("CARGO_PKG_VERSION")));
+    wasm.precompile_compatibility_hash().hash(&mut name);
+    name.0.finalize().into()
+}
+
+/// Gathers what is hashed, instead of its 64-bit digest.
+struct Name(Sha256);
+
+impl Hasher for Name {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.clone().finalize().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    }
 }
 
 /// Without a pool, each memory reserves what it may grow to and no more: it is address space that this machine is short of.

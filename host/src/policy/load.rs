@@ -4,124 +4,95 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::{self, ComponentExportIndex, InstancePre};
 
-use super::Bounds;
-use super::contract::{COUNTERS, LOG, TYPES, VERSION};
+use super::contract::VERSION;
 use super::engine::Engine;
 use super::imports::{Call, linker};
 use super::instance::Exports;
-use crate::error::{Error, ErrorKind, Result};
-
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-const ELF: &[u8] = b"\x7fELF";
+use super::refusal::{Problem, Refusal, Stage};
+use super::{Bounds, Component, describe, world};
+use crate::model::{PolicyId, is_name};
 
 /// A compiled component whose imports and exports fit the contract.
 #[derive(Clone)]
 pub(super) struct Loaded {
-    /// The SHA-256 of its bytes, in hexadecimal.
-    pub(super) digest: Arc<str>,
     pub(super) instance: InstancePre<Call>,
     pub(super) exports: Exports,
 }
 
-/// Compiles `bytes`. Takes milliseconds to seconds of CPU: not for a thread that serves.
-pub(super) fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Loaded> {
-    check_form(bytes).map_err(|problem| refused(name, &problem))?;
-    let component = Component::from_binary(engine.wasm(), bytes)
-        .map_err(|error| refused(name, "it is not a component that this host runs").because(printable(&error)))?;
-    check_imports(engine, &component).map_err(|problem| refused(name, &problem))?;
-    let exports = exports(&component).map_err(|problem| refused(name, &problem))?;
-    let instance = linker(engine).and_then(|linker| linker.instantiate_pre(&component)).map_err(|error| {
-        let problem = format!(
-            "its types are not those of tollgate:policy@{VERSION}; build it against this version's `tollgate-guest`"
-        );
-        refused(name, &problem).because(printable(&error))
-    })?;
-    Ok(Loaded { digest: digest(bytes).into(), instance, exports })
+type Staged<T> = Result<T, (Stage, Problem)>;
+
+/// Checks and compiles `bytes`, and asks the component what it is.
+pub(super) async fn load(engine: &Engine, name: &str, bytes: Vec<u8>) -> Result<Component, Refusal> {
+    loaded(engine, bytes).await.map_err(|(stage, problem)| Refusal::new(name, stage, problem))
+}
+
+async fn loaded(engine: &Engine, bytes: Vec<u8>) -> Staged<Component> {
+    world::check_size(&bytes)?;
+    // Reading a megabyte takes longer than a thread that serves may be kept.
+    let (bytes, digest) = blocking(Stage::Form, move || {
+        world::check(&bytes)?;
+        let digest = sha256(&bytes);
+        Ok((bytes, digest))
+    })
+    .await?;
+    let compiled = engine.compiler().component(engine, bytes, digest).await;
+    let compiled = compiled.map_err(|problem| (Stage::Compile, problem))?;
+    let loaded = Loaded::link(engine, &compiled)?;
+    let description = describe(engine, &loaded)
+        .map_err(|fault| (Stage::Describe, format!("it could not describe itself: {fault}").into()))?;
+    let version = &description.version;
+    if !is_name(&description.name) || version.len() > Bounds::ATTRIBUTE_BYTES || version.contains(char::is_control) {
+        let problem = "it describes itself wrongly: its name must be 1 to 64 of A-Z a-z 0-9 . _ -, \
+                       its version at most 256 bytes without control characters";
+        return Err((Stage::Describe, problem.into()));
+    }
+    let id = PolicyId { name: description.name, version: description.version, digest: hex(&digest) };
+    let schema = description.configuration_schema.into();
+    Ok(Component { engine: engine.clone(), loaded, id: Arc::new(id), schema })
+}
+
+impl Loaded {
+    fn link(engine: &Engine, component: &component::Component) -> Staged<Self> {
+        let export = |name: &str| -> Staged<ComponentExportIndex> {
+            component.get_export_index(None, name).ok_or_else(|| (Stage::Exports, world::lacks(name)))
+        };
+        let exports =
+            Exports { describe: export("describe")?, configure: export("configure")?, decide: export("decide")? };
+        let instance = linker(engine).and_then(|linker| linker.instantiate_pre(component));
+        instance.map(|instance| Self { instance, exports }).map_err(|error| {
+            let problem = format!(
+                "its types are not those of tollgate:policy@{VERSION}; build it against this version's `tollgate-guest`"
+            );
+            (Stage::Types, Problem::told_by(error, problem))
+        })
+    }
+}
+
+/// Does `work` on a thread for blocking work.
+async fn blocking<T: Send + 'static>(stage: Stage, work: impl FnOnce() -> Staged<T> + Send + 'static) -> Staged<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err((stage, Problem::of_the_machine("it was cut short", error))))
+}
+
+/// The SHA-256 of a component: what names it, and what is signed.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
+    hex(&sha256(bytes))
+}
+
+/// `bytes` in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
-}
-
-fn refused(name: &str, problem: &str) -> Error {
-    Error::new(ErrorKind::Policy, format!("failed to load policy `{name}`: {problem}"))
-}
-
-/// The error in one line, and harmless on a terminal: it may quote names that the component chose.
-fn printable(error: &wasmtime::Error) -> String {
-    format!("{error:#}").escape_debug().collect()
-}
-
-fn check_form(bytes: &[u8]) -> std::result::Result<(), String> {
-    if bytes.len() > Bounds::COMPONENT_BYTES {
-        return Err(format!("it has {} bytes; at most {}", bytes.len(), Bounds::COMPONENT_BYTES));
-    }
-    if bytes.starts_with(COMPONENT) {
-        return Ok(());
-    }
-    Err(if bytes.is_empty() {
-        "it is empty".to_owned()
-    } else if bytes.starts_with(CORE_MODULE) {
-        "it is a core module, not a component; `tollgate policy build` makes components".to_owned()
-    } else if bytes.starts_with(ELF) {
-        "it is precompiled machine code, which is never accepted; give the .wasm component".to_owned()
-    } else {
-        "it is not WebAssembly; give the .wasm component that `tollgate policy build` writes".to_owned()
-    })
-}
-
-/// Every import that is not in the contract, with the reason, in one text.
-fn check_imports(engine: &Engine, component: &Component) -> std::result::Result<(), String> {
-    let world = component.component_type();
-    let refused: Vec<String> = world
-        .imports(engine.wasm())
-        .filter_map(|(import, _)| Some(format!("`{}` ({})", import.escape_debug(), why_refused(import)?)))
-        .collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "it imports what policies do not get: {}. Rebuild it for wasm32-unknown-unknown, as `tollgate policy build` does",
-        refused.join(", ")
-    ))
-}
-
-fn why_refused(import: &str) -> Option<String> {
-    let (interface, version) = import.split_once('@').unwrap_or((import, ""));
-    let known = [COUNTERS, LOG, TYPES].contains(&interface);
-    if known && version.starts_with("0.1.") {
-        None
-    } else if known {
-        Some(format!("this host speaks {VERSION}"))
-    } else if interface.starts_with("tollgate:") {
-        Some("no such interface in the contract".to_owned())
-    } else if interface.starts_with("wasi:sockets") || interface.starts_with("wasi:http") {
-        Some("no network: charge counters instead, and leave the rest to the application".to_owned())
-    } else if interface.starts_with("wasi:clocks") {
-        Some("no clock: the time comes with the request".to_owned())
-    } else if interface.starts_with("wasi:random") {
-        Some("no randomness: the same request must give the same decision".to_owned())
-    } else if interface.starts_with("wasi:") {
-        Some("no WASI: neither files nor environment nor standard streams".to_owned())
-    } else {
-        Some("not part of the contract".to_owned())
-    }
-}
-
-fn exports(component: &Component) -> std::result::Result<Exports, String> {
-    let find = |name: &str| -> std::result::Result<ComponentExportIndex, String> {
-        component.get_export_index(None, name).ok_or_else(|| {
-            format!("it exports no `{name}`; a policy exports describe, configure and decide (tollgate_guest::export!)")
-        })
-    };
-    Ok(Exports { describe: find("describe")?, configure: find("configure")?, decide: find("decide")? })
 }

@@ -8,6 +8,9 @@ mod bounds;
 #[cfg(feature = "server")]
 pub mod build;
 mod built_in;
+mod cache;
+pub mod cases;
+mod compile;
 mod contract;
 mod deciding;
 mod engine;
@@ -15,8 +18,12 @@ mod guest_time;
 mod holding;
 mod imports;
 mod instance;
+mod intake;
 mod load;
+mod refusal;
+mod signature;
 mod warm;
+mod world;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,12 +31,18 @@ use std::time::Duration;
 
 pub use bounds::Bounds;
 pub use built_in::built_in;
+pub use cache::Cache;
+pub use compile::{ChildTask, Compile, CompileBounds, Compiler, compile_child};
 pub use engine::Engine;
 pub(crate) use holding::Holding;
+pub use intake::{Candidate, Cases, Intake};
+pub use load::sha256;
+pub use refusal::{Refusal, Stage};
+pub use signature::{Keyring, PrivateKey, Signature, SignatureError};
 
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{ChangeRules, Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict, is_name};
+use crate::model::{ChangeRules, Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict};
 use crate::store::{Memory, Store};
 use crate::time::{SystemClock, Timestamp};
 use deciding::Deciding;
@@ -61,34 +74,16 @@ pub struct Component {
 }
 
 impl Component {
-    /// Checks and compiles `bytes` on a thread for blocking work, and asks the component what it is. `name` is what errors call it.
+    /// Checks and compiles `bytes` by the engine's [`Compiler`], and asks the component what it is. `name` is what errors call it.
+    ///
+    /// Nobody is asked who vouches for it: [`Intake`] does that.
     ///
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Policy`] if the bytes are no component, are too many, import anything but the contract (every such
     /// import is listed with the reason), lack an export, or describe themselves wrongly.
     pub async fn load(engine: &Engine, name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self> {
-        let (bytes, called, compiler) = (bytes.into(), name.to_owned(), engine.clone());
-        let compiled = tokio::task::spawn_blocking(move || load::load(&compiler, &called, &bytes)).await;
-        let loaded = compiled.map_err(|error| {
-            Error::new(ErrorKind::System, format!("failed to load policy `{name}`: its compilation was cut short"))
-                .because(error)
-        })??;
-        let description = describe(engine, &loaded).map_err(|fault| {
-            Error::new(
-                ErrorKind::Policy,
-                format!("failed to load policy `{name}`: it could not describe itself: {fault}"),
-            )
-        })?;
-        let version = &description.version;
-        if !is_name(&description.name) || version.len() > Bounds::ATTRIBUTE_BYTES || version.contains(char::is_control)
-        {
-            let problem = "it describes itself wrongly: its name must be 1 to 64 of A-Z a-z 0-9 . _ -, \
-                           its version at most 256 bytes without control characters";
-            return Err(Error::new(ErrorKind::Policy, format!("failed to load policy `{name}`: {problem}")));
-        }
-        let id = PolicyId { name: description.name, version: description.version, digest: loaded.digest.to_string() };
-        Ok(Self { engine: engine.clone(), loaded, id: Arc::new(id), schema: description.configuration_schema.into() })
+        Ok(load::load(engine, name, bytes.into()).await?)
     }
 
     /// The name and version it gives itself, and the digest of its bytes.

@@ -16,14 +16,21 @@ use crate::config::{Config, ConfigFile, env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{ApiKeys, Tollgate};
 use crate::http::{Front, HeaderOptions};
+use crate::policy::{Cache, Compile, Compiler};
 
-/// The gate of `config` with everything that the public listener needs.
+/// The gate of `config` with everything that the public listener needs. Policies are compiled as `compile` says, and kept in the cache of the
+/// configuration.
 ///
 /// # Errors
 ///
-/// Fails if the store cannot be reached although the configuration requires it, or if a tier cannot be built.
-pub async fn assemble(config: &Config) -> Result<Arc<Front>> {
-    let gate = Tollgate::from_config(config).await?;
+/// Fails if the store cannot be reached although the configuration requires it, if the cache cannot be used, or if a tier cannot be built.
+pub async fn assemble(config: &Config, compile: Compile) -> Result<Arc<Front>> {
+    let compiler = Compiler::new(compile);
+    let compiler = match &config.policies.cache_dir {
+        Some(folder) => compiler.cached(Cache::open(folder)?),
+        None => compiler,
+    };
+    let gate = Tollgate::from_config_with(config, compiler).await?;
     Ok(Arc::new(Front {
         gate,
         keys: ApiKeys::from_config(config)?,

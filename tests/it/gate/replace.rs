@@ -130,7 +130,9 @@ async fn a_plan_that_does_not_fit_replaces_nothing_and_says_where_and_what() -> 
         (
             free(TierPlan::component("mine.wasm", b"garbage", "{}")),
             Policy,
-            &["tier `free`: failed to load policy `mine.wasm`: it is not WebAssembly; give the .wasm component"],
+            &[
+                "tier `free`: failed to load policy `mine.wasm` at `form`: it is not WebAssembly; give the .wasm component",
+            ],
         ),
         (
             free(TierPlan::component("mine.wasm", b"\0asm\x01\0\0\0", "{}")),

@@ -46,15 +46,18 @@ async fn what_is_no_component_is_refused_by_name() {
     let module = wat::parse_str("(module)").unwrap();
     let truncated = &honest[..honest.len() / 2];
     let cases: [(&[u8], &str); 6] = [
-        (b"", "it is empty"),
-        (b"fn main() {}", "it is not WebAssembly; give the .wasm component that `tollgate policy build` writes"),
-        (&module, "it is a core module, not a component; `tollgate policy build` makes components"),
-        (b"\x7fELF\x02\x01\x01\0", "it is precompiled machine code, which is never accepted; give the .wasm component"),
-        (truncated, "it is not a component that this host runs: "),
-        (&vec![0; 2 << 20], "it has 2097152 bytes; at most 1048576"),
+        (b"", "form`: it is empty"),
+        (b"fn main() {}", "form`: it is not WebAssembly; give the .wasm component that `tollgate policy build` writes"),
+        (&module, "form`: it is a core module, not a component; `tollgate policy build` makes components"),
+        (
+            b"\x7fELF\x02\x01\x01\0",
+            "form`: it is precompiled machine code, which is never accepted; give the .wasm component",
+        ),
+        (truncated, "form`: it is not a component that this host runs: "),
+        (&vec![0; 2 << 20], "size`: it has 2097152 bytes; at most 1048576"),
     ];
     for (bytes, problem) in cases {
-        says(&refused(bytes).await, &[&format!("failed to load policy `mine`: {problem}")]);
+        says(&refused(bytes).await, &[&format!("failed to load policy `mine` at `{problem}")]);
     }
 }
 
@@ -92,8 +95,9 @@ async fn a_refused_import_cannot_write_on_the_terminal() {
 
 #[tokio::test]
 async fn an_error_of_the_engine_cannot_write_on_the_terminal() {
-    let twice = r#"(import "url=<a\1b[2J>" (func))"#.repeat(2);
-    let error = refused(Guest { component: &twice, ..Guest::HONEST }.bytes()).await;
+    // A name that no export may have.
+    let export = r#"(export "describe" (func $describe))"#;
+    let error = refused(altered(export, &format!(r#"{export} (export "a\1b[2J" (func $describe))"#))).await;
     says(&error, &["it is not a component that this host runs: ", r"\u{1b}[2J"]);
 }
 

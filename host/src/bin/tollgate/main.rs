@@ -61,7 +61,7 @@ enum Command {
     /// Looks at the configuration.
     #[command(subcommand)]
     Config(configuration::Command),
-    /// Builds and inspects policies.
+    /// Builds, inspects, tests and signs policies.
     #[command(subcommand)]
     Policy(policy::Command),
 }
@@ -84,6 +84,12 @@ fn main() -> ExitCode {
         eprintln!("tollgate: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// This program, to be started once more: also where its file was replaced meanwhile.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
 }
 
 /// Runs a future to its end on a runtime of its own.

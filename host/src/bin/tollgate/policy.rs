@@ -1,15 +1,19 @@
 //! `tollgate policy`.
 
-use std::path::PathBuf;
+mod signing;
+mod trial;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
+use tollgate::ErrorKind;
 use tollgate::policy::build::build;
-use tollgate::policy::{Component, Engine, Policy, Setting, built_in};
+use tollgate::policy::{ChildTask, Compile, Compiler, Component, Engine, Policy, Setting, built_in, compile_child};
 
-use super::block_on;
+use super::{block_on, own_program};
 
 const AFTER_BUILD: &str = "\
 Examples:
@@ -57,7 +61,36 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Runs golden cases through a component: what it must answer when, over counters of its own and a clock that the text moves.
+    ///
+    /// The status is 0 if every step is answered as the text says, and 2 if not; the first that is not is told.
+    #[command(after_help = trial::AFTER_HELP)]
+    Test(trial::Trial),
+    /// Draws a key to sign policies with, and prints its public half, which goes into `signing.keys`.
+    #[command(after_help = signing::AFTER_KEYGEN)]
+    Keygen(signing::Keygen),
+    /// Signs a component: writes the signature beside it, as FILE.sig, where `serve` finds it.
+    #[command(after_help = signing::AFTER_SIGN)]
+    Sign(signing::Sign),
+    /// Says whether a component is signed, in FILE.sig, by a key.
+    ///
+    /// The status is 0 if it is, and 2 if not.
+    #[command(after_help = signing::AFTER_VERIFY)]
+    Verify(signing::Verify),
+    /// What `serve` starts to compile a component within bounds: reads it from standard input and writes machine code to standard output.
+    #[command(hide = true)]
+    CompileChild {
+        #[arg(long)]
+        cpu_seconds: u64,
+        #[arg(long)]
+        memory_bytes: u64,
+        #[arg(long)]
+        mapped: bool,
+    },
 }
+
+/// The status of a child that refuses a component.
+const REFUSES: u8 = 3;
 
 pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
@@ -68,6 +101,14 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
             } else {
                 println!("{} ({} bytes, sha256 {})", built.path.display(), built.bytes.len(), built.digest);
             }
+        }
+        Command::Test(trial) => return trial::run(trial),
+        Command::Keygen(keygen) => return signing::keygen(keygen),
+        Command::Sign(sign) => return signing::sign(sign),
+        Command::Verify(verify) => return signing::verify(verify),
+        Command::CompileChild { cpu_seconds, memory_bytes, mapped } => {
+            let task = ChildTask { mapped: *mapped, cpu_seconds: *cpu_seconds, memory_bytes: *memory_bytes };
+            return compiled(task);
         }
         Command::Inspect { component, configuration, json } => {
             let found = inspect(component, configuration.as_deref())?;
@@ -83,14 +124,35 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect(path: &std::path::Path, configuration: Option<&str>) -> anyhow::Result<Value> {
+fn compiled(task: ChildTask) -> anyhow::Result<ExitCode> {
+    match compile_child(task, std::io::stdin().lock(), std::io::stdout().lock()) {
+        Err(error) if error.kind() == ErrorKind::Policy => {
+            eprintln!("{error:#}");
+            Ok(ExitCode::from(REFUSES))
+        }
+        ended => Ok(ended.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+/// The bytes of a `.wasm` file, or of the built-in policy of this name.
+fn component_at(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = path.display().to_string();
-    let bytes = match path.extension() {
+    Ok(match path.extension() {
         None if !path.is_file() => built_in(&name)?.to_vec(),
         _ => std::fs::read(path).with_context(|| format!("failed to read {name}"))?,
-    };
+    })
+}
+
+/// An engine that compiles as `serve` does.
+fn engine() -> anyhow::Result<Engine> {
+    Ok(Engine::with(Compiler::new(Compile::InChild(own_program()?)))?)
+}
+
+fn inspect(path: &Path, configuration: Option<&str>) -> anyhow::Result<Value> {
+    let name = path.display().to_string();
+    let bytes = component_at(path)?;
     block_on(async {
-        let engine = Engine::new()?;
+        let engine = engine()?;
         let component = Component::load(&engine, &name, bytes.as_slice()).await?;
         if let Some(configuration) = configuration {
             Policy::new(&component, configuration, Setting::in_memory()).await?;

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate::Tollgate;
 use tollgate::config::{Config, Environment};
+use tollgate::policy::Compile;
 use tollgate::server::{Serving, assemble, serve, start_logging};
 
 use super::configuration::store;
-use super::{ConfigurationFile, block_on};
+use super::{ConfigurationFile, block_on, own_program};
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -20,7 +21,7 @@ pub(super) fn run(source: &ConfigurationFile) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     start_logging(&config.log);
     block_on(async {
-        let front = assemble(&config).await?;
+        let front = assemble(&config, Compile::InChild(own_program()?)).await?;
         let serving = Serving::bind(config.listen).await?;
         // Before anybody can be told the address: a signal that arrives from now on is not lost.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

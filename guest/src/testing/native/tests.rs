@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use super::*;
-use crate::{Config, Counters, Decision, Fault, Limit, Mode, Outcome, Policy, Problems, Rule};
+use crate::testing::RetryAfter;
+use crate::{Limit, Problems, Rule};
 
 /// One limit, as its configuration says.
 struct Sample {
@@ -94,7 +97,7 @@ fn a_line_that_cannot_be_read_is_told_with_what_is_accepted() {
 #[test]
 fn a_configuration_goes_on_over_several_lines() {
     let scenario = Scenario::parse("policy x\nconfig {\n  # why\n  \"a\": 1\n}\n\n@0s a -> allow").unwrap();
-    assert_eq!(scenario.config, "{\n\"a\": 1\n}");
+    assert_eq!(scenario.config.as_deref(), Some("{\n\"a\": 1\n}"));
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use super::{Answer, Scenario, Step};
-use crate::testing::{MemoryCounters, counters};
-use crate::{Charge, Config, Counters, Fault, Mode, Outcome, Policy};
+use super::{Answer, MemoryCounters, Scenario, Step, counters};
+use crate::{Charge, Config, Counters, Decision, Fault, Mode, Outcome, Policy, Request};
+
+#[cfg(test)]
+mod tests;
 
 impl Scenario {
     /// Runs the scenario against `P`, with fresh counters.
@@ -19,8 +21,8 @@ impl Scenario {
         if self.policy != P::NAME {
             return Err(format!("the scenario is of policy `{}`, not of `{}`", self.policy, P::NAME));
         }
-        let policy =
-            P::configure(&Config::new(self.config.as_str())).map_err(|problems| format!("config: {problems}"))?;
+        let config = Config::new(self.config.as_deref().unwrap_or("{}"));
+        let policy = P::configure(&config).map_err(|problems| format!("config: {problems}"))?;
         let mut tenants: HashMap<&str, MemoryCounters> = HashMap::new();
         let mut problems = Vec::new();
         for step in &self.steps {
@@ -30,6 +32,38 @@ impl Scenario {
             problems.extend(checked.err().map(|problem| format!("line {}: {problem}", step.line)));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    }
+}
+
+impl Step {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request {
+            tenant: self.tenant.clone(),
+            subject: self.subject.clone(),
+            route: self.route.clone(),
+            cost: self.cost,
+            now_ms: self.now_ms(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl Answer {
+    /// The answer that follows from a decision and from all charges that were made for it.
+    ///
+    /// A denied request would pass after the longest wait of any limit that had no room, shadows aside. Without one, no waiting is known to
+    /// help. Of a limit that was charged more than once, the last outcome counts.
+    #[must_use]
+    pub fn new(decision: &Decision, charged: &[(String, Mode, Outcome)]) -> Self {
+        let longest = charged
+            .iter()
+            .filter(|(_, mode, outcome)| *mode != Mode::Shadow && !outcome.allowed)
+            .map(|(_, _, outcome)| outcome.retry_after)
+            .max_by_key(|wait| (wait.is_none(), *wait));
+        let left = charged.iter().map(|(id, _, outcome)| (id.clone(), outcome.remaining));
+        Self::told(decision.verdict, longest.flatten(), left)
     }
 }
 

@@ -1,17 +1,15 @@
 //! Scenarios: what a policy answers over time, as a text that people write and three engines run.
+//!
+//! This folder is shared with the SDK of policy authors, so it names nothing of either crate: what it needs stands in the module above.
 
 mod answer;
 mod read;
-mod run;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
 pub use answer::Answer;
-pub use run::run_folder;
 
-use crate::{Request, Verdict};
+use super::Verdict;
 
 /// A policy, its configuration, and what it answers when.
 ///
@@ -28,26 +26,17 @@ use crate::{Request, Verdict};
 /// @1s500ms alice 4       -> deny never
 /// ```
 ///
-/// The header names the policy and, unless it is `{}`, its configuration, which may go on over several lines. Then each line is a step:
+/// The header names the policy and its configuration, which may go on over several lines. Without one the policy has that of the tier which
+/// it is tried for, or `{}`. Then each line is a step:
 /// a time since the beginning, never before the step above; a subject, with `@` and a tenant if it is not `acme`; a route and a cost, if
 /// not empty and 1; and what is expected. `delay 2s` passes after that time; `deny` alone accepts any wait; `remaining 2` is the least of what any charged limit has left,
 /// and `remaining second=2 day=9` tells limits apart. A line that begins with `#` is a comment, and so is what follows ` # ` in a step.
-///
-/// # Example
-///
-/// ```
-/// use tollgate_guest::testing::Scenario;
-///
-/// let scenario = Scenario::parse("policy tiered\n@3s alice 1 -> allow remaining 2\n")?;
-/// assert_eq!(scenario.steps[0].subject, "alice");
-/// # Ok::<(), String>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// The name of the policy.
     pub policy: String,
-    /// Its configuration, a JSON text.
-    pub config: String,
+    /// Its configuration, a JSON text, if it says one.
+    pub config: Option<String>,
     /// The requests, in order of time.
     pub steps: Vec<Step>,
 }
@@ -86,6 +75,11 @@ pub struct Expected {
     pub remaining: Vec<(String, u64)>,
 }
 
+/// As the contract says times: in whole milliseconds, rounded up.
+pub(super) fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
+}
+
 /// When a denied request would pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RetryAfter {
@@ -108,18 +102,5 @@ impl Step {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         Scenario::BASE_MS.saturating_add(u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// The request.
-    #[must_use]
-    pub fn request(&self) -> Request {
-        Request {
-            tenant: self.tenant.clone(),
-            subject: self.subject.clone(),
-            route: self.route.clone(),
-            cost: self.cost,
-            now_ms: self.now_ms(),
-            attributes: Vec::new(),
-        }
     }
 }

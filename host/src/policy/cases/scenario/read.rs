@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Expected, RetryAfter, Scenario, Step};
-use crate::{Verdict, duration};
+use super::super::duration;
+use super::{Expected, RetryAfter, Scenario, Step, Verdict};
 
 /// The tenant of a subject that names none.
 const DEFAULT_TENANT: &str = "acme";
@@ -49,7 +49,7 @@ impl Scenario {
         if steps.is_empty() {
             return Err("there is no step; write one such as `@0s alice -> allow`".to_owned());
         }
-        Ok(Self { policy, config: config.unwrap_or_else(|| "{}".to_owned()), steps })
+        Ok(Self { policy, config, steps })
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Expected, RetryAfter, Step};
-use crate::testing::whole_ms;
-use crate::{Decision, Mode, Outcome, Verdict};
+use super::{Expected, RetryAfter, Step, Verdict, whole_ms};
 
 /// What an engine answered to a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,21 +16,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer that follows from a decision and from all charges that were made for it.
-    ///
-    /// A denied request would pass after the longest wait of any limit that had no room, shadows aside. Without one, no waiting is known to
-    /// help. Of a limit that was charged more than once, the last outcome counts.
-    #[must_use]
-    pub fn new(decision: &Decision, charged: &[(String, Mode, Outcome)]) -> Self {
-        let longest = charged
-            .iter()
-            .filter(|(_, mode, outcome)| *mode != Mode::Shadow && !outcome.allowed)
-            .map(|(_, _, outcome)| outcome.retry_after)
-            .max_by_key(|wait| (wait.is_none(), *wait));
-        let left = charged.iter().map(|(id, _, outcome)| (id.clone(), outcome.remaining));
-        Self::told(decision.verdict, longest.flatten(), left)
-    }
-
     /// The answer of an engine that tells the wait itself, and by id what each charge left, in the order of the charges.
     ///
     /// The wait is rounded up to whole milliseconds; none means that no waiting helps.
