@@ -252,7 +252,11 @@ impl Config {
         let environment = layer.environment.map(|stated| stated.value).unwrap_or_default();
         let store = store::settle(layer.store, environment, findings);
         let token = layer.caller_token.map(|stated| stated.value);
+        let required = layer.require_signatures.map_or(environment == Environment::Production, |stated| stated.value);
         if environment == Environment::Production {
+            if !required {
+                findings.notice(production::UNSIGNED);
+            }
             if let Some(token) = &token {
                 production::check_token(token, findings);
             }
@@ -281,12 +285,7 @@ impl Config {
             callers: CallerConfig { token },
             receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
-            signing: SigningConfig {
-                required: layer
-                    .require_signatures
-                    .map_or(environment == Environment::Production, |stated| stated.value),
-                keys: signing_keys,
-            },
+            signing: SigningConfig { required, keys: signing_keys },
             tiers,
             default_tier,
             tenants,

@@ -22,6 +22,10 @@ const KNOWN_PASSWORDS: [&str; 9] = [
 /// The API keys of the built-in configuration, which everyone knows.
 pub const DEMO_KEYS: [&str; 3] = ["demo-free", "demo-basic", "demo-pro"];
 
+/// What is said of production that takes unsigned policies.
+pub(super) const UNSIGNED: &str =
+    "policies from files need no signature: whoever can write one decides who passes (TOLLGATE_REQUIRE_SIGNATURES)";
+
 /// Complains that no Redis is used. A malformed address was complained about before.
 pub(super) fn refuse_memory(findings: &mut Findings) {
     if findings.blames(&["REDIS_URL", "REDIS_HOST", "REDIS_PORT", "redis.url"]) {

@@ -3,6 +3,7 @@
 mod docs;
 mod file;
 mod redis;
+mod signing;
 
 use std::path::Path;
 
@@ -78,6 +79,8 @@ const EXAMPLES: &str = "\
     TOLLGATE_SOURCE_HEADER=true
     TOLLGATE_CALLER_TOKEN=hunter2hunter2hunter2
     TOLLGATE_RECEIPT_KEY=hunter2hunter2hunter2hunter2hunter2
+    TOLLGATE_CACHE_DIR=/var/cache/tollgate
+    TOLLGATE_REQUIRE_SIGNATURES=true
     RATE_LIMIT_MODE=memory
     TOLLGATE_MAX_COUNTERS=5
     TOLLGATE_HOSTS=3

@@ -199,3 +199,84 @@ fn check_owner(metadata: &Metadata) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::time::{ManualClock, Timestamp};
+
+    fn cache(folder: &Path, clock: &ManualClock, most: Most) -> Cache {
+        Cache::bounded(folder.join("cache"), Arc::new(clock.clone()), most).unwrap()
+    }
+
+    fn key(component: u8) -> Key {
+        Key { component: [component; 32], engine: [9; 32] }
+    }
+
+    fn kept(cache: &Cache) -> Vec<u8> {
+        (0..10).filter(|component| cache.path(&key(*component)).exists()).collect()
+    }
+
+    #[test]
+    fn what_was_used_least_recently_gives_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+        let second = || clock.advance(Duration::from_secs(1));
+        let room = (HEADER_BYTES as u64 + 10) * 3;
+        for most in [Most { files: 3, bytes: u64::MAX }, Most { files: usize::MAX, bytes: room }] {
+            let cache = cache(folder.path(), &clock, most);
+            fs::write(cache.folder.join("somebody's.txt"), "x").unwrap();
+            for component in 0..3 {
+                cache.keep(&key(component), &Code(vec![component; 10]));
+                second();
+            }
+            assert_eq!(cache.find(&key(0)).unwrap().0, [0; 10]);
+            second();
+            cache.keep(&key(3), &Code(vec![3; 10]));
+            assert_eq!(kept(&cache), [0, 2, 3]);
+            assert!(cache.folder.join("somebody's.txt").exists(), "what is not the cache's stays");
+            fs::remove_dir_all(&cache.folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_process_left_unfinished_gives_way_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_micros(4_000_000_000_000_000));
+        let cache = cache(folder.path(), &clock, Most { files: 1, bytes: u64::MAX });
+        let part = cache.folder.join("1-1.part");
+        fs::write(&part, "half").unwrap();
+        cache.keep(&key(1), &Code(vec![1; 10]));
+        assert!(!part.exists() && kept(&cache) == [1]);
+    }
+
+    #[test]
+    fn a_file_of_another_engine_or_component_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_micros(0));
+        let cache = cache(folder.path(), &clock, Most { files: 9, bytes: u64::MAX });
+        cache.keep(&key(1), &Code(vec![1; 10]));
+        let other_engine = Key { engine: [8; 32], ..key(1) };
+        for other in [key(2), other_engine] {
+            fs::copy(cache.path(&key(1)), cache.path(&other)).unwrap();
+            assert!(cache.find(&other).is_none(), "{other:?}");
+        }
+        assert!(cache.find(&key(1)).is_some());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_micros(0));
+        let cache = cache(folder.path(), &clock, Most { files: 9, bytes: u64::MAX });
+        cache.keep(&key(1), &Code(vec![1; 10]));
+        let mode = |mode| fs::set_permissions(cache.path(&key(1)), fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(fs::metadata(cache.path(&key(1))).unwrap().mode() & 0o777, 0o600);
+        for (writable, believed) in [(0o620, false), (0o602, false), (0o644, true)] {
+            mode(writable);
+            assert_eq!(cache.find(&key(1)).is_some(), believed, "{writable:o}");
+        }
+    }
+}

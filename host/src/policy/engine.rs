@@ -61,16 +61,24 @@ impl Engine {
     ///
     /// As [`new`](Self::new).
     pub fn with(compiler: Compiler) -> Result<Self> {
-        let pooled = wasmtime::Engine::new(&pooled()).map(|wasm| (wasm, false));
-        let started = pooled.or_else(|_| Ok((wasmtime::Engine::new(&mapped())?, true)));
-        let (wasm, mapped) = started.map_err(|error: wasmtime::Error| {
-            Error::new(ErrorKind::System, "failed to start the WebAssembly engine")
-                .because(error.into_boxed_dyn_error())
-        })?;
+        match wasmtime::Engine::new(&pooled()) {
+            Ok(wasm) => Self::of(wasm, false, compiler),
+            Err(_) => Self::of(wasmtime::Engine::new(&mapped()).map_err(cannot_start)?, true, compiler),
+        }
+    }
+
+    fn of(wasm: wasmtime::Engine, mapped: bool, compiler: Compiler) -> Result<Self> {
         let ticks = Arc::new(AtomicU64::new(0));
         let ticker = Ticker::start(wasm.clone(), Arc::clone(&ticks))?;
         let (name, in_flight, warm) = (name(&wasm), AtomicU32::new(0), Mutex::default());
         Ok(Self(Arc::new(Inner { wasm, mapped, name, compiler, ticks, in_flight, warm, ticker })))
+    }
+
+    /// An engine with a pool or without one, whatever the machine has room for.
+    #[cfg(test)]
+    pub(super) fn of_layout(without_pool: bool) -> Result<Self> {
+        let config = if without_pool { mapped() } else { pooled() };
+        Self::of(wasmtime::Engine::new(&config).map_err(cannot_start)?, without_pool, Compiler::default())
     }
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
@@ -122,6 +130,10 @@ impl Engine {
         let fullest = all.iter().filter_map(Weak::upgrade).max_by_key(|warm| warm.len());
         fullest.is_some_and(|warm| warm.give_up(ENDED_AT_ONCE) > 0)
     }
+}
+
+fn cannot_start(error: wasmtime::Error) -> Error {
+    Error::new(ErrorKind::System, "failed to start the WebAssembly engine").because(error.into_boxed_dyn_error())
 }
 
 /// A place among the decisions under way, given back when dropped.

@@ -19,7 +19,7 @@ const REFUSES: i32 = 3;
 const SAID_BYTES: usize = 2048;
 /// How long to wait before looking again whether it has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-const WAY_OUT: &str = "make it smaller: fewer functions, shorter ones, less code that is generated";
+pub(super) const WAY_OUT: &str = "make it smaller: fewer functions, shorter ones, less code that is generated";
 
 /// The machine code of the component `bytes`.
 pub(super) fn compile(program: &Path, bounds: &CompileBounds, mapped: bool, bytes: &[u8]) -> Result<Code, Problem> {
@@ -31,11 +31,11 @@ pub(super) fn compile(program: &Path, bounds: &CompileBounds, mapped: bool, byte
 }
 
 /// How a child ended, and what it left.
-struct Ended {
+pub(super) struct Ended {
     /// None if its time was over.
-    status: Option<ExitStatus>,
-    written: Vec<u8>,
-    said: String,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) written: Vec<u8>,
+    pub(super) said: String,
 }
 
 fn run(program: &Path, bounds: &CompileBounds, mapped: bool, bytes: &[u8]) -> io::Result<Ended> {
@@ -119,7 +119,8 @@ fn all_but_keep(from: Option<impl Read>, kept: usize) -> io::Result<Vec<u8>> {
     Ok(read)
 }
 
-fn judged(ended: Ended, bounds: &CompileBounds) -> Result<Code, Problem> {
+/// The machine code, or why there is none.
+pub(super) fn judged(ended: Ended, bounds: &CompileBounds) -> Result<Code, Problem> {
     let Ended { status, written, said } = ended;
     let Some(status) = status else {
         return Err(format!("compiling it takes longer than {:?}: {WAY_OUT}", bounds.time).into());
