@@ -8,8 +8,18 @@ use serde_json::{Value, json};
 use tollgate_tests::{command, free_port, program};
 
 /// Every command, by its words.
-const COMMANDS: [&[&str]; 6] =
-    [&[], &["serve"], &["check"], &["config", "check"], &["policy", "build"], &["policy", "inspect"]];
+const COMMANDS: [&[&str]; 10] = [
+    &[],
+    &["serve"],
+    &["check"],
+    &["config", "check"],
+    &["policy", "build"],
+    &["policy", "inspect"],
+    &["policy", "test"],
+    &["policy", "keygen"],
+    &["policy", "sign"],
+    &["policy", "verify"],
+];
 
 fn run(words: &[&str]) -> Result<Output> {
     Ok(command([])?.args(words).output()?)

@@ -147,7 +147,7 @@ fn a_crate_is_used_only_on_its_floor() {
     for (module, path) in sources() {
         let code = code(&path);
         for (foreign, owner) in house.crates.iter().filter(|(_, owner)| **owner != module) {
-            if code.contains(&format!("{foreign}::"))
+            if !named(&code, &format!("{foreign}::")).is_empty()
                 && !code.contains(&format!("mod {foreign};"))
                 && !code.contains(&format!("super::{foreign}"))
             {

@@ -4,14 +4,18 @@
 #![expect(clippy::disallowed_methods, reason = "a test of the real product watches the real clock")]
 
 mod author;
+mod cache;
 mod cli;
+mod compile;
 mod counter;
 mod fleet;
 mod floors;
 mod gate;
 mod guard;
+mod intake;
 mod policy;
 mod prebuilt;
 mod scenarios;
 mod server;
+mod signature;
 mod store;

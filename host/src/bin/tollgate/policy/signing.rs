@@ -15,7 +15,7 @@ use tollgate::policy::{PrivateKey, Signature, sha256};
 pub(super) const AFTER_KEYGEN: &str = "\
 Examples:
   tollgate policy keygen --out release.key
-  tollgate policy keygen --out release.key --json
+  tollgate policy keygen --out night.key --json
 
 `openssl genpkey -algorithm ed25519 -out release.key` writes such a key as well.";
 
@@ -26,8 +26,8 @@ Examples:
 
 pub(super) const AFTER_VERIFY: &str = "\
 Examples:
-  tollgate policy verify mine.wasm --public 11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
-  tollgate policy verify mine.wasm --public d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a --json";
+  tollgate policy verify mine.wasm --public x26mE3z1Vo0v+abzV8TI5W/9F+C7B+15CLv8wT1EMZg=
+  tollgate policy verify mine.wasm --public \"$KEY\" --json";
 
 #[derive(Debug, Args)]
 pub(crate) struct Keygen {
