@@ -85,6 +85,9 @@ impl From<Refusal> for Error {
     }
 }
 
+/// How much is told of what the engine says, which may quote the component.
+const TOLD_BYTES: usize = 2048;
+
 /// What is wrong with a component, before it is said with which.
 pub(super) struct Problem {
     pub(super) kind: ErrorKind,
@@ -98,9 +101,11 @@ impl Problem {
         Self { kind: ErrorKind::System, text: text.into(), cause: Some(cause.to_string()) }
     }
 
-    /// The component's fault, as the engine tells it: in one line, and harmless on a terminal, since it may quote names that the component chose.
+    /// The component's fault, as the engine tells it: cut, in one line, and harmless on a terminal, since it may quote names that the component chose.
     pub(super) fn told_by(error: impl fmt::Display, text: impl Into<String>) -> Self {
-        let cause = format!("{error:#}").escape_debug().collect();
+        let told = format!("{error:#}");
+        let cut = told.get(..told.floor_char_boundary(TOLD_BYTES)).unwrap_or("");
+        let cause = cut.escape_debug().collect();
         Self { kind: ErrorKind::Policy, text: text.into(), cause: Some(cause) }
     }
 }

@@ -10,6 +10,10 @@ const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const ELF: &[u8] = b"\x7fELF";
 
+/// How many refused imports are told, and how much of the name of each: a component may have a megabyte of them.
+const MOST_TOLD: usize = 32;
+const NAME_BYTES: usize = 128;
+
 /// The functions that a policy exports.
 const EXPORTS: [&str; 3] = ["describe", "configure", "decide"];
 
@@ -96,19 +100,27 @@ impl<'a> World<'a> {
 
     /// Every import that is not in the contract, with the reason, in one text.
     fn check_imports(&self) -> Result<(), String> {
-        let refused: Vec<String> = self
-            .imports
-            .iter()
-            .filter_map(|import| Some(format!("`{}` ({})", import.escape_debug(), why_refused(import)?)))
-            .collect();
+        let refused: Vec<(&str, String)> =
+            self.imports.iter().filter_map(|import| Some((*import, why_refused(import)?))).collect();
         if refused.is_empty() {
             return Ok(());
         }
+        let told: Vec<String> =
+            refused.iter().take(MOST_TOLD).map(|(import, why)| format!("`{}` ({why})", printable(import))).collect();
+        let more = match refused.len().saturating_sub(MOST_TOLD) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         Err(format!(
-            "it imports what policies do not get: {}. Rebuild it for wasm32-unknown-unknown, as `tollgate policy build` does",
-            refused.join(", ")
+            "it imports what policies do not get: {}{more}. Rebuild it for wasm32-unknown-unknown, as `tollgate policy build` does",
+            told.join(", ")
         ))
     }
+}
+
+/// The beginning of a name, harmless on a terminal.
+fn printable(name: &str) -> String {
+    name.get(..name.floor_char_boundary(NAME_BYTES)).unwrap_or("").escape_debug().collect()
 }
 
 fn why_refused(import: &str) -> Option<String> {

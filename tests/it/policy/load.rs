@@ -85,6 +85,24 @@ async fn every_refused_import_is_listed_with_its_reason() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_refused_imports_has_a_bound() {
+    let many: String = (0..5_000).map(|number| format!("(import \"{}{number}\" (func))", "a".repeat(100))).collect();
+    let error = refused(Guest { component: &many, ..Guest::HONEST }.bytes()).await;
+    assert!(error.len() < 8_000 && error.contains(" and 4968 more. Rebuild it"), "{} bytes", error.len());
+    let long = format!("(import \"{}\" (func))", "a".repeat(90_000));
+    let error = refused(Guest { component: &long, ..Guest::HONEST }.bytes()).await;
+    assert!(error.len() < 1_000, "{} bytes", error.len());
+    let exports = format!(r#"(export "{0}" (func $describe)) (export "{0}" (func $describe))"#, "a".repeat(90_000));
+    let export = r#"(export "describe" (func $describe))"#;
+    let error = refused(altered(export, &format!("{export} {exports}"))).await;
+    assert!(
+        error.len() < 5_000 && error.contains("it is not a component that this host runs: "),
+        "{} bytes",
+        error.len()
+    );
+}
+
+#[tokio::test]
 async fn a_refused_import_cannot_write_on_the_terminal() {
     let component = r#"(import "url=<a\1b[2J>" (func))"#;
     says(

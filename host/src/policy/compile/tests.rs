@@ -29,7 +29,7 @@ fn within(time: Duration) -> CompileBounds {
 async fn problem(compiler: &Compiler) -> Problem {
     let engine = Engine::new().unwrap();
     let bytes = built_in("tiered").unwrap();
-    compiler.component(&engine, bytes.to_vec(), sha256(bytes)).await.err().expect("no script compiles")
+    compiler.component(&engine, bytes.to_vec(), sha256(bytes)).await.expect_err("no script compiles")
 }
 
 async fn said_by(script: &str) -> Problem {
@@ -127,7 +127,8 @@ fn the_way_a_child_ended_is_told() {
     let told = |raw: i32, said: &str| {
         let ended =
             child::Ended { status: Some(ExitStatus::from_raw(raw)), written: Vec::new(), said: said.to_owned() };
-        child::judged(ended, &bounds).err().expect("it did not end well").text
+        let Err(problem) = child::judged(ended, &bounds) else { panic!("{raw} is no good end") };
+        problem.text
     };
     let way_out = child::WAY_OUT;
     assert_eq!(told(24, ""), format!("compiling it takes more than 3 s of processor time: {way_out}"));

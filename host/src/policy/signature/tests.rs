@@ -17,7 +17,7 @@ fn key(name: &str) -> (PrivateKey, SigningKeyConfig) {
 }
 
 fn ring_of<const N: usize>(keys: [SigningKeyConfig; N]) -> Keyring {
-    Keyring::new(&SigningConfig { required: true, keys: keys.to_vec() })
+    Keyring::new(&SigningConfig { required: true, keys: keys.into() })
 }
 
 #[test]
