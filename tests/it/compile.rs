@@ -166,7 +166,7 @@ fn the_server_compiles_in_a_child_within_bounds() -> Result<()> {
     let said = String::from_utf8(ended.stderr)?;
     assert_eq!(ended.status.code(), Some(2), "{said}");
     // On a busy machine its time is over before its processor time.
-    let broken = ["takes more than 8 s of processor time", "takes longer than 10s"];
+    let broken = ["takes more than 10 s of processor time", "takes longer than 30s"];
     assert!(
         broken.iter().any(|broken| said.contains(&format!("bomb.wasm` at `compile`: compiling it {broken}"))),
         "{said}"
