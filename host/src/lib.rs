@@ -21,8 +21,8 @@ pub use gate::{
     TierPlan, Tollgate, TrialMode, TrialPlan, Watching,
 };
 pub use model::{
-    Action, ChangeRules, Charge, Charged, Decision, Fault, FaultKind, FieldError, Held, KeySpace, Limit, LimitRules,
-    OnFault, OnStoreFault, PolicyFaultKind, PolicyId, Precision, PrecisionRules, Quota, Receipt, Request, Settled,
-    Settlement, Source, StoreFaultRules, Verdict, address_subject,
+    Action, ChangeRules, Charge, Charged, Decision, Fault, FaultKind, FieldError, Held, Isolation, KeySpace, Limit,
+    LimitRules, OnFault, OnStoreFault, PolicyFaultKind, PolicyId, Precision, PrecisionRules, Quota, Receipt, Request,
+    Settled, Settlement, Source, StoreFaultRules, Verdict, address_subject,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

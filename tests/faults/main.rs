@@ -12,7 +12,6 @@ mod journal;
 mod keys;
 mod load;
 mod log;
-mod noise;
 mod outage;
 mod partition;
 mod refusing;
@@ -33,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use tollgate_tests::noise;
 
 use report::Tried;
 use table::{IN_SHORT, Row, TABLE};

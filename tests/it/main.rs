@@ -10,6 +10,7 @@ mod compile;
 mod counter;
 mod fleet;
 mod floors;
+mod fuzz;
 mod gate;
 mod guard;
 mod intake;

@@ -2,6 +2,9 @@
 
 mod cluster;
 mod fake_server;
+#[path = "../guests/list/mod.rs"]
+pub mod guests;
+pub mod noise;
 mod process;
 mod proxy;
 mod redis;

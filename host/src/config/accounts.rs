@@ -9,7 +9,7 @@ use super::file::{KeySection, Sheet, SigningKeySection, TenantSection, TierSecti
 use super::findings::Findings;
 use super::stated::{Place, Stated};
 use super::suggest::did_you_mean;
-use super::{KeyDigest, OnFault, OnStoreFault, PerLimit, Precision, SigningKeyConfig, forms, signing};
+use super::{Isolation, KeyDigest, OnFault, OnStoreFault, PerLimit, Precision, SigningKeyConfig, forms, signing};
 use crate::counter::OnChange;
 use crate::model::is_name;
 
@@ -28,6 +28,8 @@ pub struct TierConfig {
     pub on_change: PerLimit<OnChange>,
     /// The answer when the policy fails, if not the general one.
     pub on_policy_fault: Option<OnFault>,
+    /// Whom one instance of the policy may serve; if it says nothing, all tenants if the policy is built in, and otherwise one.
+    pub isolation: Option<Isolation>,
 }
 
 /// Where a policy's component is.
@@ -143,13 +145,13 @@ impl Reader<'_> {
         if !is_name(&name) {
             self.problem(&place, "its name is not 1 to 64 of A-Z a-z 0-9 . _ -");
         }
-        let TierSection { policy, config, on_store_fault, precision, on_change, on_policy_fault } = section;
+        let TierSection { policy, config, on_store_fault, precision, on_change, on_policy_fault, isolation } = section;
         let nothing = Value::Object(Map::new());
         let config = config.map_or_else(|| Ok(nothing.clone()), json);
         let config = self.good(&format!("{place}.config"), config, nothing);
         let policy = policy_source(policy, self.path);
         let policy = self.good(&format!("{place}.policy"), policy, PolicySource::BuiltIn(String::new()));
-        let tier = TierConfig { policy, config, on_store_fault, precision, on_change, on_policy_fault };
+        let tier = TierConfig { policy, config, on_store_fault, precision, on_change, on_policy_fault, isolation };
         self.accounts.tiers.insert(name, tier);
     }
 

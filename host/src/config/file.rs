@@ -12,7 +12,7 @@ use super::layer::{Layer, StoreLayer};
 use super::stated::{Place, Stated};
 use super::store::{StoreMode, WithoutScripts};
 use super::suggest::explain;
-use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, PerLimit, Precision, Secret};
+use super::{Environment, Isolation, LogFormat, LogLevel, OnFault, OnStoreFault, PerLimit, Precision, Secret};
 use crate::counter::OnChange;
 
 /// The file, key by key.
@@ -133,6 +133,7 @@ pub(super) struct TierSection {
     #[serde(default)]
     pub(super) on_change: PerLimit<OnChange>,
     pub(super) on_policy_fault: Option<OnFault>,
+    pub(super) isolation: Option<Isolation>,
 }
 
 /// One `[tenants.NAME]`.

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use crate::model::{OnFault, OnStoreFault, Precision};
+pub use crate::model::{Isolation, OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
 pub use key_digest::KeyDigest;
 pub use per_limit::PerLimit;

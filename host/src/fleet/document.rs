@@ -9,7 +9,7 @@ use crate::config::PerLimit;
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Code, Plan, TierPlan, TrialMode, TrialPlan};
-use crate::model::{LimitRules, OnFault, OnStoreFault, Precision};
+use crate::model::{Isolation, LimitRules, OnFault, OnStoreFault, Precision};
 
 /// Every tier and every tenant. Replaced as a whole.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -49,6 +49,9 @@ pub struct TierDocument {
     /// What answers when the policy cannot decide.
     #[serde(default = "deny")]
     pub on_policy_fault: OnFault,
+    /// Whom one instance of the policy may serve; if nothing is said, all tenants where the policy comes with the host, and one where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     /// Another version on trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialDocument>,
@@ -147,8 +150,11 @@ impl TierDocument {
                 mode: trial.canary_percent.map_or(TrialMode::Shadow, TrialMode::Canary),
             }),
         };
+        let code = code(&self.policy)?;
+        let usual = if matches!(code, Code::BuiltIn(_)) { Isolation::Shared } else { Isolation::Tenant };
         Ok(TierPlan {
-            code: code(&self.policy)?,
+            code,
+            isolation: self.isolation.unwrap_or(usual),
             configuration: self.config.to_string(),
             on_store_fault: rules(&self.on_store_fault, OnStoreFault::Allow),
             precision: rules(&self.precision, Precision::Exact),

@@ -18,7 +18,7 @@ use super::{Inner, Plan, TierPlan, Tollgate};
 use crate::config::{Config, PerLimit, PolicySource, RedisConfig, Secret, StoreConfig, TierConfig};
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LimitRules, Precision};
+use crate::model::{Isolation, LimitRules, Precision};
 use crate::policy::{Compiler, Engine, Keyring, Signature};
 use crate::store::{Guard, GuardOptions, Memory, Store};
 use crate::time::{Clock, SystemClock};
@@ -305,8 +305,10 @@ fn tier_plan(name: &str, tier: &TierConfig, config: &Config, keyring: &Keyring) 
             Code::Component(called, bytes)
         }
     };
+    let usual = if matches!(code, Code::BuiltIn(_)) { Isolation::Shared } else { Isolation::Tenant };
     Ok(TierPlan {
         code,
+        isolation: tier.isolation.unwrap_or(usual),
         configuration: tier.config.to_string(),
         on_store_fault: rules(&tier.on_store_fault, config.decision.on_store_fault),
         precision: rules(&tier.precision, Precision::Exact),

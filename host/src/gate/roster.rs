@@ -10,7 +10,9 @@ use super::meters::Meters;
 use super::trial::Trial;
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{ChangeRules, OnFault, OnStoreFault, Precision, PrecisionRules, Request, StoreFaultRules, is_name};
+use crate::model::{
+    ChangeRules, Isolation, OnFault, OnStoreFault, Precision, PrecisionRules, Request, StoreFaultRules, is_name,
+};
 use crate::policy::{self, Bounds, Component, Engine, Policy};
 use crate::store::{Store, Terms};
 
@@ -51,6 +53,8 @@ pub struct TierPlan {
     pub on_change: ChangeRules,
     /// What answers when the policy cannot decide.
     pub on_policy_fault: OnFault,
+    /// Whom one instance of the policy may serve.
+    pub isolation: Isolation,
     /// Another version on trial, if there is one.
     pub trial: Option<TrialPlan>,
 }
@@ -77,19 +81,19 @@ pub enum TrialMode {
 
 impl TierPlan {
     /// A tier decided by a policy that comes with the host. A broken store lets requests pass, a broken policy does not: an outage of
-    /// the counters is no fault of the caller, a policy that fails on a request may have been made to.
+    /// the counters is no fault of the caller, a policy that fails on a request may have been made to. Its instances serve all tenants.
     #[must_use]
     pub fn built_in(policy: &str, configuration: impl Into<String>) -> Self {
-        Self::of(Code::BuiltIn(policy.to_owned()), configuration)
+        Self::of(Code::BuiltIn(policy.to_owned()), configuration, Isolation::Shared)
     }
 
-    /// A tier decided by the component `bytes`, which errors call `name`, with the same rules.
+    /// A tier decided by the component `bytes`, which errors call `name`, with the same rules. An instance of it serves one tenant.
     #[must_use]
     pub fn component(name: &str, bytes: impl Into<Vec<u8>>, configuration: impl Into<String>) -> Self {
-        Self::of(Code::Component(name.to_owned(), bytes.into()), configuration)
+        Self::of(Code::Component(name.to_owned(), bytes.into()), configuration, Isolation::Tenant)
     }
 
-    fn of(code: Code, configuration: impl Into<String>) -> Self {
+    fn of(code: Code, configuration: impl Into<String>, isolation: Isolation) -> Self {
         let (on_store_fault, on_policy_fault) = (OnFault::Allow.into(), OnFault::Deny);
         let (precision, on_change) = (Precision::Exact.into(), OnChange::Keep.into());
         Self {
@@ -99,6 +103,7 @@ impl TierPlan {
             precision,
             on_change,
             on_policy_fault,
+            isolation,
             trial: None,
         }
     }
@@ -247,8 +252,8 @@ impl Workshop<'_> {
         let component = self.component(code).await?;
         let terms = Terms { on_store_fault: plan.on_store_fault.clone(), precision: plan.precision.clone() };
         let store = self.store.of_tier(terms);
-        let on_change = plan.on_change.clone();
-        let setting = policy::Setting { store: Arc::clone(&store), bounds: Bounds::default(), on_change };
+        let (on_change, isolation) = (plan.on_change.clone(), plan.isolation);
+        let setting = policy::Setting { store: Arc::clone(&store), bounds: Bounds::default(), on_change, isolation };
         let policy = Policy::new(&component, configuration, setting).await?;
         let space = component.id().name.as_str().into();
         let (on_store_fault, on_policy_fault) = (plan.on_store_fault.general(), plan.on_policy_fault);

@@ -88,6 +88,8 @@ pub enum PolicyFaultKind {
     Nonsense,
     /// Too many decisions are under way.
     Overload,
+    /// It used up its time or memory again and again, and is not asked for a while.
+    Quarantine,
     /// No policy is there for the tenant or the tier.
     Missing,
 }
@@ -105,6 +107,7 @@ impl PolicyFaultKind {
             Self::Error => "error",
             Self::Nonsense => "nonsense",
             Self::Overload => "overload",
+            Self::Quarantine => "quarantine",
             Self::Missing => "missing",
         }
     }

@@ -53,6 +53,19 @@ impl Bounds {
     pub const ATTRIBUTE_BYTES: usize = 256;
     /// Decisions under way at once in one engine. One more is answered by the rule for a broken policy.
     pub const IN_FLIGHT: u32 = 2048;
+    /// How often a policy may use up its time or memory for one tenant within [`QUARANTINE_MEMORY`](Self::QUARANTINE_MEMORY). Then it is not
+    /// asked for that tenant for a while.
+    pub const STRIKES: u32 = 2;
+    /// For how many tenants it may do so once until it is not asked for any.
+    pub const STRUCK_WARDS: usize = 4;
+    /// How long that is remembered.
+    pub const QUARANTINE_MEMORY: Duration = Duration::from_secs(10);
+    /// How long a policy is not asked at first; twice as long each time that it fails the one decision by which it is tried then.
+    pub const QUARANTINE_FIRST: Duration = Duration::from_secs(1);
+    /// The longest that it is not asked.
+    pub const QUARANTINE_LONGEST: Duration = Duration::from_secs(60);
+    /// How many sets of tenants are told apart, by a hash of their names, when it comes to that.
+    pub const WARDS: usize = 64;
     /// Warm instances that one policy keeps for each core. None is held while a store is waited for.
     pub const WARM_PER_CORE: usize = 64;
 }

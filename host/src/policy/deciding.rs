@@ -95,7 +95,7 @@ impl Deciding {
     }
 
     /// Answers a call to `charge-all`.
-    pub(super) fn charge(&mut self, asked: Vec<contract::Charge>, desk: Desk<'_>) -> Reported {
+    pub(super) fn charge(&mut self, asked: Vec<contract::Charge>, desk: &mut Desk<'_>) -> Reported {
         if self.waiting.is_some() || self.strayed.is_some() {
             return Err(contract::Fault::Unavailable);
         }
@@ -220,6 +220,7 @@ impl Deciding {
     pub(super) fn answer(self, ruling: Result<Ruling, PolicyFault>) -> Answer {
         Answer {
             ruling: self.strayed.map_or(ruling, Err),
+            used_up: false,
             charged: self.charged,
             holding: self.holding.filter(|holding| !holding.held.is_empty()),
             misuse: self.fault.as_ref().and_then(misuse),

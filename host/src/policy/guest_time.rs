@@ -23,6 +23,8 @@ pub(super) struct GuestTime {
     overtime: Duration,
     /// The processor time of this thread when the overtime under way began.
     overtime_since: Option<Duration>,
+    /// Whether it ran on after its ticks, and was not only kept waiting.
+    is_used_up: bool,
 }
 
 /// The time that is left to a guest while it stands still.
@@ -34,7 +36,8 @@ pub(super) struct Left {
 
 impl GuestTime {
     pub(super) fn new(engine: Engine, budget: Duration) -> Self {
-        Self { engine, budget, until: 0, ends_at: 0, overtime: Duration::ZERO, overtime_since: None }
+        let (overtime, overtime_since) = (Duration::ZERO, None);
+        Self { engine, budget, until: 0, ends_at: 0, overtime, overtime_since, is_used_up: false }
     }
 
     /// Begins a call of a decision whose deadline is over at the tick `until`. Answers the ticks of the call.
@@ -45,7 +48,13 @@ impl GuestTime {
         self.ends_at = self.engine.ticks().saturating_add(ticks);
         self.overtime = Duration::ZERO;
         self.overtime_since = None;
+        self.is_used_up = false;
         ticks
+    }
+
+    /// Whether a guest that was interrupted used its time, and was not only kept waiting by the machine.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.is_used_up
     }
 
     /// What is left of the decision's deadline.
@@ -83,6 +92,8 @@ impl GuestTime {
         let left = self.budget.saturating_sub(overtime);
         let now = self.engine.ticks();
         let last = self.until.max(self.ends_at);
+        // On a busy machine its decision may be late before its time is over. A tick of overtime tells one that spins from one that waits.
+        self.is_used_up = left < TICK || overtime >= TICK;
         if left < TICK || now >= last {
             return UpdateDeadline::Interrupt;
         }

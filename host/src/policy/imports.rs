@@ -87,7 +87,8 @@ impl Call {
             return Err(contract::Fault::Denied("a policy may charge only while it decides".to_owned()));
         };
         let patience = self.time.patience();
-        deciding.charge(asked, Desk { store: &self.store, bounds: &self.bounds, checks: &mut self.checks, patience })
+        let desk = &mut Desk { store: &self.store, bounds: &self.bounds, checks: &mut self.checks, patience };
+        deciding.charge(asked, desk)
     }
 
     /// Whether one more line is written in this call.

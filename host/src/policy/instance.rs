@@ -49,6 +49,7 @@ pub(super) struct Instance {
 }
 
 /// What a pass of a guest came to.
+#[expect(clippy::large_enum_variant, reason = "it moves once, and a box would cost each decision an allocation")]
 pub(super) enum Pass {
     /// The store is to be waited for, and a guest then to be called again.
     Waits(Box<Deciding>),
@@ -98,11 +99,17 @@ impl Instance {
         if deciding.waits() {
             return Pass::Waits(deciding);
         }
+        let data = self.store.data();
         let ruling = match called {
             Ok((answer,)) => answer.map_err(|message| shortened(&message)).and_then(checked),
-            Err(error) => Err(fault_of(&error, self.store.data())),
+            Err(error) => Err(fault_of(&error, data)),
         };
-        Pass::Over(deciding.answer(ruling))
+        let used_up = match ruling.as_ref().err().map(|fault| fault.kind) {
+            Some(PolicyFaultKind::Memory) => true,
+            Some(PolicyFaultKind::Time) => data.time.is_used_up(),
+            _ => false,
+        };
+        Pass::Over(Answer { used_up, ..deciding.answer(ruling) })
     }
 
     /// Whether it may serve again.

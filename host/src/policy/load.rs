@@ -50,7 +50,7 @@ async fn loaded(engine: &Engine, bytes: Vec<u8>) -> Staged<Component> {
     }
     let id = PolicyId { name: description.name, version: description.version, digest: hex(&digest) };
     let schema = description.configuration_schema.into();
-    Ok(Component { engine: engine.clone(), loaded, id: Arc::new(id), schema })
+    Ok(Component { engine: engine.clone(), loaded, id: Arc::new(id), schema, passed: Arc::default() })
 }
 
 impl Loaded {

@@ -20,8 +20,10 @@ mod imports;
 mod instance;
 mod intake;
 mod load;
+mod quarantine;
 mod refusal;
 mod signature;
+mod stateless;
 mod warm;
 mod world;
 
@@ -42,14 +44,16 @@ pub use signature::{Keyring, PrivateKey, Signature, SignatureError};
 
 use crate::counter::OnChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{ChangeRules, Charged, Fault, PolicyFaultKind, PolicyId, Request, Verdict};
+use crate::model::{ChangeRules, Charged, Fault, Isolation, PolicyFaultKind, PolicyId, Request, Verdict};
 use crate::store::{Memory, Store};
 use crate::time::{SystemClock, Timestamp};
 use deciding::Deciding;
 use instance::{Blueprint, Instance, Pass, StartError};
 use load::Loaded;
 pub(crate) use load::digest;
-use warm::Warm;
+use quarantine::Quarantine;
+use stateless::Passed;
+use warm::{Kept, Warm};
 
 /// A component that fits the contract, compiled.
 ///
@@ -71,6 +75,7 @@ pub struct Component {
     loaded: Loaded,
     id: Arc<PolicyId>,
     schema: Arc<str>,
+    passed: Arc<Passed>,
 }
 
 impl Component {
@@ -138,14 +143,16 @@ pub struct Setting {
     pub bounds: Bounds,
     /// What becomes of its counters when its limits get other numbers.
     pub on_change: ChangeRules,
+    /// Whom one instance may serve.
+    pub isolation: Isolation,
 }
 
 impl Setting {
-    /// Counters in memory and the default bounds: for trying a policy out.
+    /// Counters in memory, the default bounds, an instance for each tenant: for trying a policy out.
     #[must_use]
     pub fn in_memory() -> Self {
         let store = Arc::new(Memory::new(SystemClock::new()));
-        Self { store, bounds: Bounds::default(), on_change: OnChange::Keep.into() }
+        Self { store, bounds: Bounds::default(), on_change: OnChange::Keep.into(), isolation: Isolation::Tenant }
     }
 }
 
@@ -154,6 +161,8 @@ pub struct Policy {
     blueprint: Blueprint,
     id: Arc<PolicyId>,
     warm: Arc<Warm>,
+    isolation: Isolation,
+    quarantine: Quarantine,
 }
 
 /// What a policy is asked.
@@ -176,6 +185,8 @@ pub(crate) struct Ruling {
 pub(crate) struct Answer {
     /// What it decided, or its error.
     pub(crate) ruling: std::result::Result<Ruling, PolicyFault>,
+    /// Whether it failed since it had used up its time or its memory.
+    pub(crate) used_up: bool,
     /// Every charge that was made, in order.
     pub(crate) charged: Vec<Charged>,
     /// What is held of them, if something is.
@@ -206,15 +217,19 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Policy`] if the component cannot be started within its bounds, or refuses the configuration; the text
-    /// lists every problem it names.
+    /// Fails with [`ErrorKind::Policy`] if the component cannot be started within its bounds, or refuses the configuration, and the text lists
+    /// every problem it names; or if its instances are to serve all tenants and it keeps something from one decision to the next.
     pub async fn new(component: &Component, configuration: &str, setting: Setting) -> Result<Self> {
         let name: Arc<str> = component.id.name.as_str().into();
+        let isolation = setting.isolation;
         let blueprint =
             blueprint(&component.engine, &component.loaded, Arc::clone(&name), configuration.into(), setting);
         let warm = component.engine.warm();
         match Instance::start(&blueprint, component.engine.tick_after(SETUP_PATIENCE)) {
-            Ok(instance) => warm.keep(Box::new(instance)),
+            Ok(instance) if isolation != Isolation::Fresh => {
+                warm.keep(Kept { instance: Box::new(instance), tenant: None });
+            }
+            Ok(_) => {}
             Err(StartError::Fault(fault)) => {
                 return Err(Error::new(ErrorKind::Policy, format!("failed to start policy `{name}`: {fault}")));
             }
@@ -223,14 +238,23 @@ impl Policy {
                 return Err(Error::new(ErrorKind::Policy, format!("failed to configure policy `{name}`: {problems}")));
             }
         }
-        Ok(Self { blueprint, id: Arc::clone(&component.id), warm })
+        if isolation == Isolation::Shared {
+            // Over counters in memory, whatever it is to count in.
+            component.passed.check(&blueprint, SETUP_PATIENCE).await.map_err(|problem| {
+                let way_out = "give it isolation = \"tenant\" or \"fresh\"";
+                let message = format!("failed to share policy `{name}` among tenants: {problem}; {way_out}");
+                Error::new(ErrorKind::Policy, message)
+            })?;
+        }
+        Ok(Self { blueprint, id: Arc::clone(&component.id), warm, isolation, quarantine: Quarantine::new() })
     }
 
     /// The same policy over another store, with instances of its own.
     pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
         let blueprint = Blueprint { store, ..self.blueprint.clone() };
         let warm = blueprint.engine.warm();
-        Self { blueprint, id: Arc::clone(&self.id), warm }
+        let (id, isolation, quarantine) = (Arc::clone(&self.id), self.isolation, Quarantine::new());
+        Self { blueprint, id, warm, isolation, quarantine }
     }
 
     /// The name and version it gives itself, and the digest of its component.
@@ -242,27 +266,62 @@ impl Policy {
     /// Asks a warm instance, or a new one if all are busy, as often as it takes. The deadline counts from here.
     pub(crate) async fn decide(&self, subject: &Subject<'_>) -> std::result::Result<Answer, PolicyFault> {
         let engine = &self.blueprint.engine;
-        let until = engine.tick_after(subject.deadline);
+        let (tenant, now) = (subject.request.tenant(), engine.ticks());
         let Some(_place) = engine.enter() else {
             let message = format!("{} decisions are under way", Bounds::IN_FLIGHT);
             return Err(PolicyFault { kind: PolicyFaultKind::Overload, message });
         };
+        let leave = self.quarantine.enter(tenant, now).map_err(|ticks| {
+            let message = format!("it used up its time or memory again and again; it is tried again in {ticks} ms");
+            PolicyFault { kind: PolicyFaultKind::Quarantine, message }
+        })?;
+        let answer = self.ask(subject, engine.tick_after(subject.deadline)).await;
+        // What cannot even start did start once: then the machine is at fault.
+        if answer.used_up {
+            self.quarantine.strike(tenant, leave, engine.ticks());
+        } else {
+            self.quarantine.pass(tenant, leave);
+        }
+        Ok(answer)
+    }
+
+    async fn ask(&self, subject: &Subject<'_>, until: u64) -> Answer {
+        let tenant = subject.request.tenant();
         let mut deciding = Box::new(Deciding::new(subject.request.once()));
         loop {
-            let mut instance = match self.warm.take().map_or_else(|| self.start(until), Ok) {
-                Ok(instance) => instance,
-                Err(fault) => return Ok(deciding.answer(Err(fault))),
+            let mut kept = match self.instance(tenant, until) {
+                Ok(kept) => kept,
+                Err(fault) => return deciding.answer(Err(fault)),
             };
-            let pass = instance.pass(subject, deciding, until);
-            if instance.is_fresh(&self.blueprint.bounds) {
-                self.warm.keep(instance);
-            }
+            let pass = kept.instance.pass(subject, deciding, until);
+            self.keep(kept, tenant);
             deciding = match pass {
-                Pass::Over(answer) => return Ok(answer),
+                Pass::Over(answer) => return answer,
                 Pass::Waits(deciding) => deciding,
             };
             deciding.hear().await;
         }
+    }
+
+    /// An instance that may serve this tenant.
+    fn instance(&self, tenant: &str, until: u64) -> std::result::Result<Kept, PolicyFault> {
+        let warm = match self.isolation {
+            Isolation::Shared => self.warm.take(),
+            Isolation::Tenant => self.warm.take_for(tenant),
+            Isolation::Fresh => None,
+        };
+        warm.map_or_else(|| Ok(Kept { instance: self.start(until)?, tenant: None }), Ok)
+    }
+
+    /// Keeps an instance that served this tenant, if it may serve again.
+    fn keep(&self, mut kept: Kept, tenant: &str) {
+        if self.isolation == Isolation::Fresh || !kept.instance.is_fresh(&self.blueprint.bounds) {
+            return;
+        }
+        if self.isolation == Isolation::Tenant && kept.tenant.is_none() {
+            kept.tenant = Some(tenant.into());
+        }
+        self.warm.keep(kept);
     }
 
     fn start(&self, until: u64) -> std::result::Result<Box<Instance>, PolicyFault> {

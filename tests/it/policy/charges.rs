@@ -2,10 +2,10 @@
 
 use tollgate::PolicyFaultKind::{self, Budget, Nonsense};
 use tollgate::store::Memory;
-use tollgate::{Decision, OnFault, Source, SystemClock, Tollgate, Verdict};
+use tollgate::{Decision, OnFault, Request, Source, SystemClock, TierPlan, Tollgate, Verdict};
+use tollgate_tests::guests::Guest;
 
-use super::guest::Guest;
-use super::{contains_guest, gates, request};
+use super::{contains, gates, request};
 
 /// A guest that changes an honest charge, whose address is in `$at`, before it makes it.
 fn charging(change: &str) -> String {
@@ -19,7 +19,7 @@ async fn refuses(change: &str, fault: PolicyFaultKind, told: &str) {
 
 async fn refuses_all(evil: &str, fault: PolicyFaultKind, told: &str) {
     let guest = Guest { name: "evil", pages: "32", evil, ..Guest::HONEST };
-    contains_guest(&guest, fault).await;
+    contains(&guest.tier(OnFault::Deny), fault).await;
     for gate in gates(&guest).await {
         // The guest reads out what it is told instead of failing by it.
         let decision = gate.decide(&request("denies", "/evil").with_cost(2).unwrap()).await;
@@ -139,25 +139,11 @@ async fn a_key_with_a_control_character_is_nonsense() {
 }
 
 #[tokio::test]
-async fn a_key_of_a_megabyte_is_not_copied() {
-    let change = "(i32.store offset=48 (local.get $at) (i32.const 65536)) (i32.store offset=52 (local.get $at) (i32.const 1048576))";
-    let guest = Guest { name: "evil", pages: "32", evil: &charging(change), ..Guest::HONEST };
-    contains_guest(&guest, Budget).await;
-}
-
-#[tokio::test]
 async fn charges_of_a_decision_are_counted() {
     let nine = "(loop $next (drop (call $charge (local.get $at)))
           (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 9))))
         (return (call $decided (i32.const 9)))";
     refuses_all(nine, Budget, "9 charges in one decision; at most 8").await;
-}
-
-#[tokio::test]
-async fn a_list_of_ten_thousand_charges_is_not_copied() {
-    let guest =
-        Guest { name: "evil", pages: "32", evil: "(return (call $decided (i32.const 10000)))", ..Guest::HONEST };
-    contains_guest(&guest, Budget).await;
 }
 
 #[tokio::test]
@@ -280,4 +266,42 @@ async fn decisions(evil: &str) -> Vec<Decision> {
         decisions.push(gate.decide(&request("denies", "/evil")).await);
     }
     decisions
+}
+
+#[tokio::test]
+async fn a_flood_of_keys_displaces_no_neighbours_counter() {
+    // Eight new keys a decision, each for the longest window: a number of the decision's and one of the charge's, as letters.
+    let letter = |shift: u32| {
+        format!(
+            "(i64.shl (i64.extend_i32_u (i32.and (i32.shr_u (global.get $calls) (i32.const {shift})) (i32.const 15))) (i64.const {}))",
+            8 + 2 * shift
+        )
+    };
+    let number = (0..3)
+        .map(|digit| letter(4 * digit))
+        .fold("(i64.extend_i32_u (local.get $at))".to_owned(), |all, digit| format!("(i64.or {all} {digit})"));
+    let evil = format!(
+        "(loop $next (local.set $route (call $charge (local.get $at)))
+          (local.set $subject (i32.add (i32.const 3000) (i32.mul (local.get $at) (i32.const 8))))
+          (i64.store (local.get $subject) (i64.or (i64.const 0x4040404040404040) {number}))
+          (i32.store offset=48 (local.get $route) (local.get $subject)) (i32.store offset=52 (local.get $route) (i32.const 8))
+          (i64.store offset=32 (local.get $route) (i64.const 31622400000))
+          (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 8))))
+        (return (call $decided (i32.const 8)))"
+    );
+    let floods = Guest { name: "floods", evil: &evil, ..Guest::HONEST };
+    let store = Memory::with_capacity(SystemClock::new(), 1_000);
+    let neighbour = TierPlan::built_in("tiered", r#"{"limits": [{"id": "hits", "limit": "5/day"}]}"#);
+    let builder =
+        Tollgate::builder().store(store).tier("floods", floods.tier(OnFault::Deny)).tier("neighbour", neighbour);
+    let gate = builder.build().await.unwrap();
+    let asked = Request::new("rival", "bob").unwrap().with_tier("neighbour").unwrap();
+    let mut admitted = 0;
+    for round in 0..1_000 {
+        assert_eq!(gate.decide(&request("floods", "/evil")).await.limits.len(), 8);
+        if round % 50 == 0 {
+            admitted += u32::from(gate.decide(&asked).await.is_allowed());
+        }
+    }
+    assert_eq!(admitted, 5);
 }

@@ -2,8 +2,7 @@
 
 use tollgate::policy::{Component, Engine, Policy, Setting};
 use tollgate::{Error, ErrorKind};
-
-use super::guest::{Guest, assemble};
+use tollgate_tests::guests::{Guest, assemble};
 
 const SPIN: &str = "(loop $again (br $again))";
 

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use tollgate_tests::guests::Guest;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::guest::Guest;
 use super::request;
 
 /// What was logged while one decision was made.

@@ -10,13 +10,13 @@ use tollgate::store::{List, Memory, Reply, Store};
 use tollgate::{
     Fault, FaultKind, OnFault, PolicyFaultKind, Request, Settled, Settlement, Source, SystemClock, Tollgate, Verdict,
 };
+use tollgate_tests::guests::{Guest, named};
 
-use super::guest::Guest;
 use super::{in_time, request};
 
 /// A store that keeps its caller waiting.
 #[derive(Clone, Debug)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     counters: Arc<Memory>,
     manner: Arc<AtomicU8>,
 }
@@ -27,7 +27,7 @@ const HANGS: u8 = 2;
 
 impl Remote {
     /// One that answers by `counters` when it is waited for.
-    pub(super) fn answering(counters: Memory) -> Self {
+    pub(crate) fn answering(counters: Memory) -> Self {
         Self { counters: Arc::new(counters), manner: Arc::new(AtomicU8::new(ANSWERS)) }
     }
 
@@ -79,7 +79,7 @@ async fn a_store_that_does_not_answer_is_answered_for_in_time() {
     let gate = honest_gate(&store).await;
     store.set(TIMES_OUT);
     for (tier, verdict) in [("denies", Verdict::Deny), ("allows", Verdict::Allow)] {
-        let decision = in_time(&gate, &request(tier, "")).await;
+        let decision = in_time(&gate, tier, "").await;
         assert_eq!((decision.source, decision.verdict), (Source::StoreFault(FaultKind::Timeout), verdict));
     }
     store.set(ANSWERS);
@@ -89,13 +89,10 @@ async fn a_store_that_does_not_answer_is_answered_for_in_time() {
 #[tokio::test]
 async fn a_guest_that_asks_a_slow_store_again_and_again_is_answered_in_time() {
     let store = remote();
-    let evil = "(loop $again (drop (call $charge (i32.const 0))) (drop (call $decided (i32.const 1)))
-        (br_if $again (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 8)))) (return (i32.const 1024))";
-    let guest = Guest { evil, ..Guest::HONEST };
     let builder = Tollgate::builder().deadline(super::DEADLINE).store(store.clone());
-    let gate = builder.tier("slow", guest.tier(OnFault::Deny)).build().await.unwrap();
+    let gate = builder.tier("slow", named("holds-the-fiber").tier(OnFault::Deny)).build().await.unwrap();
     store.set(TIMES_OUT);
-    let decision = in_time(&gate, &request("slow", "/again")).await;
+    let decision = in_time(&gate, "slow", "/again").await;
     // After some decisions that were late the gate asks such a store no more.
     assert!(matches!(decision.source, Source::StoreFault(FaultKind::Timeout | FaultKind::Unavailable)), "{decision:?}");
 }
@@ -124,7 +121,7 @@ async fn counting(cost: &str) -> (Tollgate, tollgate::Decision) {
     let guest = Guest { module, evil: &evil, ..Guest::HONEST };
     let builder = Tollgate::builder().deadline(super::DEADLINE).store(remote());
     let gate = builder.tier("counting", guest.tier(OnFault::Deny)).build().await.unwrap();
-    let decision = in_time(&gate, &request("counting", "/count")).await;
+    let decision = in_time(&gate, "counting", "/count").await;
     (gate, decision)
 }
 

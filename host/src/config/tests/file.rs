@@ -203,3 +203,17 @@ fn every_tier_that_is_named_exists() {
     assert!(load(Some(&format!("default_tier = 'pro'\n{key}")), "").is_ok());
     assert!(load(Some(&format!("[tenants.t]\ntier = 'pro'\n{key}")), "").is_ok());
 }
+
+#[test]
+fn a_tier_says_whom_an_instance_serves() {
+    for (text, isolation) in [
+        ("", None),
+        ("isolation = \"tenant\"", Some(Isolation::Tenant)),
+        ("isolation = \"fresh\"", Some(Isolation::Fresh)),
+        ("isolation = \"shared\"", Some(Isolation::Shared)),
+    ] {
+        let config = load(Some(&format!("[tiers.a]\npolicy = \"tiered\"\n{text}")), "").unwrap();
+        assert_eq!(config.tiers["a"].isolation, isolation);
+    }
+    refuses_file(Some("[tiers.a]\npolicy = \"tiered\"\nisolation = \"none\""), "", &["line 3", "`tenant`", "`fresh`"]);
+}

@@ -24,8 +24,8 @@ use crate::time::{Clock, micros};
 /// Counters in the memory of this process: exact, fast, and gone when it ends.
 ///
 /// It holds at most as many counters as it is told, 1,000,000 by default, at about 130 bytes each with a key of 44. A counter that is as if unused
-/// goes when others come; if the store is full of counters in use, a new one displaces, of 16 it looks at, the one that would be unused soonest.
-/// So a flood of new subjects can displace a counter only by filling the store with counters that last longer.
+/// goes when others come; if the store is full of counters in use, a new one displaces, of 16 it looks at, the one that would be unused soonest,
+/// and one of its own tenant rather than another's. So a flood of new subjects displaces hardly any counters but those of its tenant.
 ///
 /// Beside them it holds at most as many notes: of receipts that are settled, and of answers to lists that may be asked for again.
 ///

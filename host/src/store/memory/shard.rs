@@ -49,7 +49,7 @@ impl<V> Shard<V> {
         }
         self.sweep(now_us);
         if self.entries.len() >= self.capacity {
-            self.evict();
+            self.evict(key);
         }
         if let RawEntryMut::Vacant(place) = self.entries.raw_entry_mut_v1().from_key_hashed_nocheck(hash, key) {
             place.insert_hashed_nocheck(hash, key.into(), entry);
@@ -74,11 +74,15 @@ impl<V> Shard<V> {
         }
     }
 
-    /// Drops the entry that is soonest as if unused, of those next to the cursor.
-    fn evict(&mut self) {
+    /// Drops the entry that is soonest as if unused, of those next to the cursor: one of the tenant for whom `key` is, if there is one. So whoever
+    /// floods the store with counters that last long displaces his own.
+    fn evict(&mut self, key: &str) {
+        let tenant = key.split_once('}').map_or(key, |(tenant, _)| tenant);
+        let is_own = |key: &str| key.strip_prefix(tenant).is_some_and(|rest| rest.starts_with('}'));
         let count = self.entries.len();
         let near = (self.cursor..self.cursor + EXAMINED_PER_EVICTION.min(count)).map(|index| index % count.max(1));
-        let soonest = near.min_by_key(|index| self.entries.get_index(*index).map(|(_, entry)| entry.expires_us));
+        let soonest = near
+            .min_by_key(|index| self.entries.get_index(*index).map(|(key, entry)| (!is_own(key), entry.expires_us)));
         if let Some(index) = soonest {
             self.entries.swap_remove_index(index);
             self.cursor += 1;

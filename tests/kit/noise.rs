@@ -4,6 +4,8 @@
 //! wakes than asked, and of how long each thread of the load stood in the queue for a core, as Linux counts it. A blocked thread stands in no
 //! queue: what the product does wrong excuses nothing.
 
+#![expect(clippy::disallowed_methods, reason = "watches the real clock")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +14,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A thread that watches the machine.
-pub(crate) struct Noise {
+#[derive(Debug)]
+pub struct Noise {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Stall>>,
 }
 
 /// The threads whose waiting counts.
-#[derive(Clone, Default)]
-pub(crate) struct Threads(Arc<Mutex<Vec<PathBuf>>>);
+#[derive(Clone, Debug, Default)]
+pub struct Threads(Arc<Mutex<Vec<PathBuf>>>);
 
 /// A moment at which the machine was slow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stall {
+pub struct Stall {
     began_us: u64,
     ended_us: u64,
     lost_us: u64,
@@ -35,7 +38,7 @@ const WORTH_NOTING_US: u64 = 500;
 
 impl Threads {
     /// Lets the waiting of this thread count.
-    pub(crate) fn add_this_one(&self) {
+    pub fn add_this_one(&self) {
         if let Ok(this) = fs::read_link("/proc/thread-self") {
             let file = PathBuf::from("/proc").join(this).join("schedstat");
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(file);
@@ -56,7 +59,8 @@ fn waited_ns(schedstat: &str) -> Option<u64> {
 
 impl Noise {
     /// Watches from now on; the moments count from `origin`.
-    pub(crate) fn watch(origin: Instant, threads: Threads) -> Self {
+    #[must_use]
+    pub fn watch(origin: Instant, threads: Threads) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -80,24 +84,29 @@ impl Noise {
     }
 
     /// Stops watching, and answers every stall in order.
-    pub(crate) fn end(self) -> Vec<Stall> {
+    #[must_use]
+    pub fn end(self) -> Vec<Stall> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
 }
 
 /// How long the machine kept the load waiting between two moments.
-pub(crate) fn between(stalls: &[Stall], from_us: u64, to_us: u64) -> u64 {
+#[must_use]
+pub fn between(stalls: &[Stall], from_us: u64, to_us: u64) -> u64 {
     let first = stalls.partition_point(|stall| stall.ended_us < from_us);
     stalls.iter().skip(first).take_while(|stall| stall.began_us <= to_us).map(|stall| stall.lost_us).sum()
 }
 
 /// The longest single stall.
-pub(crate) fn longest_us(stalls: &[Stall]) -> u64 {
+#[must_use]
+pub fn longest_us(stalls: &[Stall]) -> u64 {
     stalls.iter().map(|stall| stall.lost_us).max().unwrap_or(0)
 }
 
-pub(crate) fn micros(duration: Duration) -> u64 {
+/// In whole microseconds.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

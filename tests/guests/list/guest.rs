@@ -2,33 +2,34 @@
 
 use tollgate::{OnFault, TierPlan};
 
-const TEXT: &str = include_str!("../../guests/policy.wat");
+const TEXT: &str = include_str!("../policy.wat");
 
 /// A policy, as what differs from an honest one. The text is in `tests/guests/policy.wat`.
-#[derive(Clone, Copy)]
-pub(super) struct Guest<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
     /// How it describes itself.
-    pub(super) name: &'a str,
+    pub name: &'a str,
     /// The first and the largest size of its memory, in pages of 64 KiB.
-    pub(super) pages: &'a str,
+    pub pages: &'a str,
     /// What it does when it is asked about a request with a route, before it decides honestly.
-    pub(super) evil: &'a str,
+    pub evil: &'a str,
     /// What it does first when it describes itself.
-    pub(super) describe: &'a str,
+    pub describe: &'a str,
     /// What it does first when it is configured; `$text` and `$bytes` are the configuration.
-    pub(super) configure: &'a str,
+    pub configure: &'a str,
     /// What it does first when the host asks it for memory.
-    pub(super) realloc: &'a str,
+    pub realloc: &'a str,
     /// What it does when the host has read its decision.
-    pub(super) after: &'a str,
+    pub after: &'a str,
     /// More fields of its core module.
-    pub(super) module: &'a str,
+    pub module: &'a str,
     /// More definitions of its component.
-    pub(super) component: &'a str,
+    pub component: &'a str,
 }
 
 impl Guest<'_> {
-    pub(super) const HONEST: Guest<'static> = Guest {
+    /// What the others differ from.
+    pub const HONEST: Guest<'static> = Guest {
         name: "honest",
         pages: "1",
         evil: "",
@@ -41,7 +42,8 @@ impl Guest<'_> {
     };
 
     /// Its text, with every gap filled.
-    pub(super) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let gaps = [
             ("{name}", self.name),
             ("{name-bytes}", &self.name.len().to_string()),
@@ -58,17 +60,32 @@ impl Guest<'_> {
     }
 
     /// Its bytes.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    ///
+    /// # Panics
+    ///
+    /// Panics if its text is none.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
         assemble(&self.text())
     }
 
     /// A tier that it decides, with this rule for its faults.
-    pub(super) fn tier(&self, on_policy_fault: OnFault) -> TierPlan {
+    ///
+    /// # Panics
+    ///
+    /// Panics if its text is none.
+    #[must_use]
+    pub fn tier(&self, on_policy_fault: OnFault) -> TierPlan {
         TierPlan { on_policy_fault, ..TierPlan::component(self.name, self.bytes(), "{}") }
     }
 }
 
 /// The bytes of a component in text.
-pub(super) fn assemble(text: &str) -> Vec<u8> {
+///
+/// # Panics
+///
+/// Panics if the text is none, and says where.
+#[must_use]
+pub fn assemble(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
