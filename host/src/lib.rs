@@ -5,7 +5,7 @@ pub mod counter;
 mod error;
 pub mod fleet;
 mod gate;
-#[cfg(feature = "server")]
+#[cfg(feature = "http")]
 pub mod http;
 mod model;
 pub mod policy;

@@ -8,6 +8,7 @@ mod cache;
 mod cli;
 mod compile;
 mod counter;
+mod embed;
 mod fleet;
 mod floors;
 mod fuzz;

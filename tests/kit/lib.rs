@@ -1,6 +1,7 @@
 //! What the whole-product tests share.
 
 mod cluster;
+mod example;
 mod fake_server;
 #[path = "../guests/list/mod.rs"]
 pub mod guests;
@@ -13,6 +14,7 @@ mod server;
 pub mod tls;
 
 pub use cluster::RedisCluster;
+pub use example::Example;
 pub use fake_server::{FakeSentinel, FakeServer, Nonsense};
 pub use proxy::{Line, Proxy, Way};
 pub use redis::{RedisServer, Setting};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 use sfv::{Integer, KeyRef, ListSerializer, StringRef};
 
 use crate::counter::{Algorithm, Mode};

@@ -1,13 +1,31 @@
-//! Decisions over HTTP: the questions and answers of `/v1`, the rate-limit headers, the problem types.
+//! Decisions over HTTP: the header fields and the problem types, the layers for other people's servers, and the questions and answers of `/v1`.
 
+#[cfg(feature = "server")]
 mod answer;
+#[cfg(feature = "server")]
 mod api;
 mod headers;
+#[cfg(feature = "server")]
 mod health;
+#[cfg(any(feature = "tower", feature = "actix"))]
+mod limit;
+#[cfg(feature = "server")]
 mod problem;
+#[cfg(feature = "server")]
 mod question;
+#[cfg(feature = "server")]
 mod receipts;
+#[cfg(any(feature = "server", feature = "tower", feature = "actix"))]
+mod refusal;
 
+#[cfg(feature = "server")]
 pub use answer::answer;
-pub use api::{Caller, Front, router};
+#[cfg(feature = "server")]
+pub use api::{Caller as ApiCaller, Front, router};
 pub use headers::{HeaderOptions, headers};
+#[cfg(any(feature = "tower", feature = "actix"))]
+pub use limit::{ByAddress, ByApiKey, Caller, ClientAddress, Head, Identify, RateLimit, Refusal, Spent, Unidentified};
+#[cfg(feature = "tower")]
+pub use limit::{RateLimitLayer, RateLimited};
+#[cfg(feature = "actix")]
+pub use limit::{RateLimitMiddleware, RateLimitTransform};

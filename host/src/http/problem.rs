@@ -5,10 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::model::{FieldError, Source};
-
-const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+use crate::model::FieldError;
 
 /// Something wrong with a request to the API.
 #[derive(Debug)]
@@ -49,21 +46,6 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// The status of a refusal, and the members that make `answer` a problem.
-///
-/// A policy's refusal is 429 `quota-exceeded`; a refusal by rule, because something on our side is broken, is 503
-/// `temporary-reduced-capacity`: the caller did nothing wrong.
-pub(super) fn refusal(source: Source, violated: &[&str], reason: &str) -> (StatusCode, Value) {
-    let (status, kind, title) = match source {
-        Source::Policy | Source::Local(_) => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED, "Quota exceeded"),
-        Source::StoreFault(_) | Source::PolicyFault(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, "Temporary reduced capacity")
-        }
-    };
-    let members = json!({ "type": kind, "title": title, "status": status.as_u16(), "detail": reason, "violated-policies": violated });
-    (status, members)
 }
 
 /// A response of the type `application/problem+json`.

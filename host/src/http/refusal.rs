@@ -1,0 +1,24 @@
+//! How a refusal reads, as problem details (RFC 9457).
+
+use ::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::model::Source;
+
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/// The status of a refusal, and the members that make `answer` a problem.
+///
+/// A policy's refusal is 429 `quota-exceeded`; a refusal by rule, because something on our side is broken, is 503
+/// `temporary-reduced-capacity`: the caller did nothing wrong.
+pub(super) fn refusal(source: Source, violated: &[&str], reason: &str) -> (StatusCode, Value) {
+    let (status, kind, title) = match source {
+        Source::Policy | Source::Local(_) => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED, "Quota exceeded"),
+        Source::StoreFault(_) | Source::PolicyFault(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, "Temporary reduced capacity")
+        }
+    };
+    let members = json!({ "type": kind, "title": title, "status": status.as_u16(), "detail": reason, "violated-policies": violated });
+    (status, members)
+}
