@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::asked::{Checks, Wanted, is_held};
 use super::contract;
@@ -79,7 +80,7 @@ pub(super) struct Desk<'a> {
     pub(super) bounds: &'a Bounds,
     pub(super) checks: &'a mut Checks,
     /// How long the store may take.
-    pub(super) patience: std::time::Duration,
+    pub(super) patience: Duration,
 }
 
 impl Deciding {
@@ -106,18 +107,13 @@ impl Deciding {
             }
             return self.stray();
         }
-        let is_local = desk.store.is_local();
-        let answer = match self.check(&asked, desk.bounds, desk.checks) {
+        let Desk { store, bounds, checks, patience } = desk;
+        let answer = match self.check(&asked, bounds, checks) {
             Err(fault) => self.refuse(fault),
-            Ok(wanted) if is_local => {
-                let outcomes = match desk.store.take(wanted.list(desk.patience)) {
-                    Reply::Ready(outcomes) => outcomes,
-                    Reply::Pending(_) => Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once")),
-                };
-                self.settle(Asked { wanted, outcomes, in_spite_of: None })
-            }
+            // There is no other pass, so nothing to keep.
+            Ok(wanted) if store.is_local() => return self.take_at_once(&***store, wanted, *patience),
             Ok(wanted) => {
-                let mut asking: Asking = Box::pin(ask(Arc::clone(desk.store), wanted, desk.patience));
+                let mut asking: Asking = Box::pin(ask(Arc::clone(store), wanted, *patience));
                 // What a guard knows by itself is there at once. The next look is by whoever waits.
                 match asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(told) => self.settle(told),
@@ -128,10 +124,16 @@ impl Deciding {
                 }
             }
         };
-        if !is_local {
-            self.told.push(Told { asked, answer: answer.clone() });
-        }
+        self.told.push(Told { asked, answer: answer.clone() });
         answer
+    }
+
+    fn take_at_once(&mut self, store: &dyn Store, wanted: Wanted, patience: Duration) -> Reported {
+        let outcomes = match store.take(wanted.list(patience)) {
+            Reply::Ready(outcomes) => outcomes,
+            Reply::Pending(_) => Err(Fault::new(FaultKind::Invalid, "a local store did not answer at once")),
+        };
+        self.settle(Asked { wanted, outcomes, in_spite_of: None })
     }
 
     /// Checks what the guest asks for against its budgets, and turns it into charges on keys of its tenant.
@@ -230,7 +232,7 @@ impl Deciding {
     }
 }
 
-async fn ask(store: Arc<dyn Store>, wanted: Wanted, patience: std::time::Duration) -> Asked {
+async fn ask(store: Arc<dyn Store>, wanted: Wanted, patience: Duration) -> Asked {
     let fault = OnceLock::new();
     let outcomes = store.take(List { fault: Some(&fault), ..wanted.list(patience) }).outcomes().await;
     Asked { wanted, outcomes, in_spite_of: fault.into_inner() }
