@@ -21,6 +21,29 @@ const COMMANDS: [&[&str]; 10] = [
     &["policy", "verify"],
 ];
 
+/// Every command that asks the admin API; what they do is in `admin`.
+const OPERATOR: [&[&str]; 19] = [
+    &["policy", "push"],
+    &["policy", "list"],
+    &["policy", "activate"],
+    &["policy", "shadow"],
+    &["policy", "canary"],
+    &["policy", "rollback"],
+    &["policy", "diff"],
+    &["policy", "remove"],
+    &["roster", "show"],
+    &["roster", "history"],
+    &["roster", "propose"],
+    &["roster", "activate"],
+    &["tenants", "list"],
+    &["tenants", "set"],
+    &["tenants", "remove"],
+    &["fleet"],
+    &["tail"],
+    &["explain"],
+    &["audit"],
+];
+
 fn run(words: &[&str]) -> Result<Output> {
     Ok(command([])?.args(words).output()?)
 }
@@ -40,7 +63,7 @@ fn examples(help: &str) -> Vec<String> {
 
 #[test]
 fn every_command_shows_by_examples_how_it_is_used() -> Result<()> {
-    for words in COMMANDS {
+    for words in COMMANDS.into_iter().chain(OPERATOR) {
         let help = help(words)?;
         let examples = examples(&help);
         assert!(examples.len() > 1, "{words:?}: {help}");
@@ -58,7 +81,8 @@ fn the_examples_that_need_nothing_work() -> Result<()> {
     for words in COMMANDS {
         for example in examples(&help(words)?) {
             // These listen, or want a server, a file, a crate, a Redis or a program of the reader's.
-            let wants_more = ["serve", "--server", "tollgate.toml", "mine.wasm", "policy build", "production", "&&"];
+            let wants_more =
+                ["serve", "fleet", "--server", "tollgate.toml", "mine.wasm", "policy build", "production", "&&"];
             if example == "tollgate" || wants_more.iter().any(|part| example.contains(part)) {
                 continue;
             }

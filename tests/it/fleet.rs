@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use tollgate::fleet::{Fleet, RosterDocument, Upload};
-use tollgate::policy::built_in;
+use tollgate::policy::{Keyring, built_in};
 use tollgate::store::{DocumentMemory, Documents, Memory};
 use tollgate::{ManualClock, Request, TierPlan, Timestamp, Tollgate};
 
@@ -33,7 +33,8 @@ async fn gate() -> Result<Tollgate> {
 
 /// A host of the fleet that shares these documents, whose own roster allows seven a day.
 async fn host(documents: &Arc<dyn Documents>, name: &str) -> Result<Fleet> {
-    Ok(Fleet::join(gate().await?, Arc::clone(documents), name, Some(roster("tiered", "7/day"))).await?)
+    Ok(Fleet::join(gate().await?, Arc::clone(documents), name, Some(roster("tiered", "7/day")), Keyring::default())
+        .await?)
 }
 
 fn alone() -> Arc<dyn Documents> {

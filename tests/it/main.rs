@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic fails the test, and says where")]
 #![expect(clippy::disallowed_methods, reason = "a test of the real product watches the real clock")]
 
+mod admin;
 mod author;
 mod cache;
 mod cli;

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::process::until;
+
 /// A running `tollgate serve` on a port of its own; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -58,14 +60,23 @@ pub fn command<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> R
 }
 
 impl Server {
-    /// Starts it with these environment variables and waits until it listens.
+    /// Starts it with these environment variables, without an admin API unless they ask for one, and waits until it listens.
     ///
     /// # Errors
     ///
     /// Fails with what it printed if it ends instead.
     pub fn start<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let mut command = command([("TOLLGATE_LISTEN", "127.0.0.1:0")])?;
-        command.envs(variables).arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(&[], variables)
+    }
+
+    /// The same, with these arguments as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with<'a>(arguments: &[&str], variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let mut command = command([("TOLLGATE_LISTEN", "127.0.0.1:0"), ("TOLLGATE_ADMIN_LISTEN", "off")])?;
+        command.envs(variables).arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let output = Arc::new(Mutex::new(String::new()));
         let stdout = child.stdout.take().context("its standard output is a pipe")?;
@@ -88,6 +99,22 @@ impl Server {
     #[must_use]
     pub fn output(&self) -> String {
         text(&self.output)
+    }
+
+    /// Where its admin API is, once it has said so.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it says nothing of one.
+    pub fn admin_url(&self) -> Result<String> {
+        let said = || {
+            let output = self.output();
+            let line = output.lines().find_map(|line| line.strip_prefix("  admin     "))?;
+            // The line may still be on its way.
+            output.contains(&format!("{line}\n")).then(|| line.to_owned())
+        };
+        until("the admin API is said to be somewhere", || Ok(said().is_some()))?;
+        said().context("it said so")
     }
 
     /// Sends it `signal`, such as `TERM`.

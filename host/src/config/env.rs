@@ -126,6 +126,48 @@ pub const VARIABLES: &[Group] = &[
         ],
     },
     Group {
+        title: "The admin API and the fleet",
+        variables: &[
+            variable(
+                "TOLLGATE_ADMIN_LISTEN",
+                "IP address and port, or `off`",
+                "127.0.0.1:8788",
+                "Where the admin API listens. In development it is left out, with a notice, if that very address is taken.",
+            ),
+            variable(
+                "TOLLGATE_ADMIN_TOKENS",
+                "`name:scope:secret`, one a line or with commas between them; the scope is `read`, `operate` or `admin`; in production at least 16 characters",
+                "",
+                "Who may use the admin API. Without a token one is drawn at start and printed, in development on a loopback address; elsewhere there is no admin API.",
+            ),
+            variable(
+                "TOLLGATE_ADMIN_TOKENS_FILE",
+                "path",
+                "",
+                "A file that holds what `TOLLGATE_ADMIN_TOKENS` would, so that it stands in no environment.",
+            ),
+            variable(
+                "TOLLGATE_REGISTRY_DIR",
+                "path",
+                "",
+                "Where policies and rosters are kept when counters are in memory. Without it they end with the process. When counters are in Redis, they are there.",
+            ),
+            variable(
+                "TOLLGATE_INSTANCE",
+                "1 to 128 of `A-Z a-z 0-9 . _ -`",
+                "",
+                "The name of this process in the fleet, which no other may have; if not set, the host's, with the process id and something random.",
+            ),
+            variable(
+                "TOLLGATE_ADMIN_URL",
+                "URL",
+                "http://127.0.0.1:8788",
+                "Which server the commands of the operator ask: `policy push`, `roster`, `tenants`, `fleet`, `tail`, `explain`, `audit`.",
+            ),
+            variable("TOLLGATE_ADMIN_TOKEN", "secret", "", "The token that they show."),
+        ],
+    },
+    Group {
         title: "Counters",
         variables: &[
             variable(
@@ -286,11 +328,16 @@ fn ours(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, 
         .collect()
 }
 
+/// The value of the variable `name`, if it is set and not empty.
+#[must_use]
+pub fn value<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    env.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+}
+
 /// Where the configuration file is, if the environment says so.
 #[must_use]
 pub fn config_path(env: &[(String, String)]) -> Option<PathBuf> {
-    let (_, path) = env.iter().find(|(name, path)| name == "TOLLGATE_CONFIG" && !path.is_empty())?;
-    Some(PathBuf::from(path))
+    value(env, "TOLLGATE_CONFIG").map(PathBuf::from)
 }
 
 #[cfg(all(test, unix))]

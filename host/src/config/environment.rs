@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::env::variables;
 use super::findings::Findings;
@@ -106,6 +107,12 @@ impl Reader<'_> {
             cache_dir: self.read("TOLLGATE_CACHE_DIR", |text| Ok(text.into())),
             require_signatures: self.read("TOLLGATE_REQUIRE_SIGNATURES", forms::switch),
             key_prefix: self.read("TOLLGATE_KEY_PREFIX", forms::key_prefix),
+            admin: AdminLayer {
+                listen: self.read("TOLLGATE_ADMIN_LISTEN", admin::listen),
+                tokens: self.read("TOLLGATE_ADMIN_TOKENS", admin::tokens),
+            },
+            registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
+            instance: self.read("TOLLGATE_INSTANCE", forms::instance),
             store: StoreLayer {
                 mode: self.read("RATE_LIMIT_MODE", forms::choice),
                 max_counters: self.read("TOLLGATE_MAX_COUNTERS", |text| forms::counters(forms::whole(text)?)),

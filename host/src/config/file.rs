@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::findings::Findings;
 use super::forms;
@@ -12,7 +13,7 @@ use super::layer::{Layer, StoreLayer};
 use super::stated::{Place, Stated};
 use super::store::{StoreMode, WithoutScripts};
 use super::suggest::explain;
-use super::{Environment, Isolation, LogFormat, LogLevel, OnFault, OnStoreFault, PerLimit, Precision, Secret};
+use super::{Environment, Isolation, LogFormat, LogLevel, OnFault, OnStoreFault, PerLimit, Precision, Scope, Secret};
 use crate::counter::OnChange;
 
 /// The file, key by key.
@@ -29,6 +30,8 @@ pub(super) struct Sheet {
     receipts: ReceiptSection,
     policies: PolicySection,
     pub(super) signing: SigningSection,
+    admin: AdminSection,
+    registry: RegistrySection,
     store: StoreSection,
     redis: RedisSection,
     pub(super) default_tier: Option<String>,
@@ -94,6 +97,30 @@ pub(super) struct SigningKeySection {
     pub(super) tiers: Option<Vec<String>>,
     #[serde(default)]
     pub(super) revoked: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AdminSection {
+    listen: Option<String>,
+    tokens: Option<Vec<TokenSection>>,
+}
+
+/// One `[[admin.tokens]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenSection {
+    pub(super) name: String,
+    pub(super) scope: Scope,
+    pub(super) sha256: Option<String>,
+    pub(super) token: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RegistrySection {
+    directory: Option<PathBuf>,
+    instance: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,6 +229,13 @@ impl Sheet {
             cache_dir: read.form("policies.cache_dir", self.policies.cache_dir.take(), |dir| Ok(beside(path, &dir))),
             require_signatures: read.plain("signing.required", self.signing.required),
             key_prefix: read.form("key_prefix", self.key_prefix.take(), |text| forms::key_prefix(&text)),
+            admin: AdminLayer {
+                listen: read.form("admin.listen", self.admin.listen.take(), |text| admin::listen(&text)),
+                tokens: read.form("admin.tokens", self.admin.tokens.take(), admin::tokens_of),
+            },
+            registry_directory: read
+                .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),
+            instance: read.form("registry.instance", self.registry.instance.take(), |text| forms::instance(&text)),
             store: StoreLayer {
                 mode: read.plain("store.mode", store.mode),
                 max_counters: read.form("store.max_counters", store.max_counters, forms::counters),

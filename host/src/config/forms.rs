@@ -116,6 +116,15 @@ pub(super) fn token(secret: Secret) -> Result<Secret, String> {
     Ok(secret)
 }
 
+/// The name of a process: 1 to 128 of `A-Z a-z 0-9 . _ -`, as a document is named.
+pub(super) fn instance(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=128).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{}` is not 1 to 128 of A-Z a-z 0-9 . _ -, the first of them no dot", text.escape_debug()))
+}
+
 /// The key that receipts are sealed with.
 pub(super) fn receipt_key(secret: Secret) -> Result<Secret, String> {
     let bytes = secret.reveal().len();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 
 /// The SHA-256 digest of an API key. The key itself is kept nowhere.
 ///
@@ -26,6 +27,12 @@ impl KeyDigest {
     #[must_use]
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Whether both are the same, in a time that does not tell where they differ.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 
     /// Reads 64 hexadecimal digits, as `printf %s KEY | sha256sum` prints them.

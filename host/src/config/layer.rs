@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
 use super::stated::Stated;
 use super::store::{StoreMode, WithoutScripts};
@@ -28,6 +29,9 @@ pub(super) struct Layer {
     pub(super) cache_dir: Option<Stated<PathBuf>>,
     pub(super) require_signatures: Option<Stated<bool>>,
     pub(super) key_prefix: Option<Stated<String>>,
+    pub(super) admin: AdminLayer,
+    pub(super) registry_directory: Option<Stated<PathBuf>>,
+    pub(super) instance: Option<Stated<String>>,
     pub(super) store: StoreLayer,
 }
 
@@ -66,6 +70,9 @@ impl Layer {
             cache_dir: self.cache_dir.or(below.cache_dir),
             require_signatures: self.require_signatures.or(below.require_signatures),
             key_prefix: self.key_prefix.or(below.key_prefix),
+            admin: self.admin.over(below.admin),
+            registry_directory: self.registry_directory.or(below.registry_directory),
+            instance: self.instance.or(below.instance),
             store: self.store.over(below.store),
         }
     }

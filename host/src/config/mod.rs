@@ -4,6 +4,7 @@
 //! suggestion, and an error tells every problem at once. Nothing here reads a file or, but for [`env::process`], the environment.
 
 mod accounts;
+mod admin;
 mod beside_url;
 pub mod env;
 mod environment;
@@ -34,6 +35,7 @@ use serde::Deserialize;
 
 pub use crate::model::{Isolation, OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
+pub use admin::{AdminConfig, AdminToken, Scope};
 pub use key_digest::KeyDigest;
 pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
@@ -72,6 +74,10 @@ pub struct Config {
     pub policies: PoliciesConfig,
     /// Who vouches for policies.
     pub signing: SigningConfig,
+    /// The admin API.
+    pub admin: AdminConfig,
+    /// What this process shares with others of its fleet.
+    pub registry: RegistryConfig,
     /// The tiers, by name.
     pub tiers: BTreeMap<String, TierConfig>,
     /// The tier of whom no other tier is known for; it exists.
@@ -200,6 +206,15 @@ pub struct PoliciesConfig {
     pub cache_dir: Option<PathBuf>,
 }
 
+/// What a process shares with others of its fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Where policies and rosters are kept when counters are in memory; without it, in memory, too. When counters are in Redis, so are they.
+    pub directory: Option<PathBuf>,
+    /// The name of this process, which no other has; without it, one is made.
+    pub instance: Option<String>,
+}
+
 /// A configuration file that somebody has read.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigFile<'a> {
@@ -262,6 +277,7 @@ impl Config {
             }
             production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
         }
+        let admin = admin::settle(layer.admin, environment, findings);
         let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
         Self {
             environment,
@@ -286,6 +302,11 @@ impl Config {
             receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
             signing: SigningConfig { required, keys: signing_keys },
+            admin,
+            registry: RegistryConfig {
+                directory: layer.registry_directory.map(|stated| stated.value),
+                instance: layer.instance.map(|stated| stated.value),
+            },
             tiers,
             default_tier,
             tenants,

@@ -55,6 +55,11 @@ pub(super) fn check_token(token: &Secret, findings: &mut Findings) {
     check_secret("TOLLGATE_CALLER_TOKEN", token, findings);
 }
 
+/// Complains about a weak token of the admin API.
+pub(super) fn check_admin_token(name: &str, token: &Secret, findings: &mut Findings) {
+    check_secret(&format!("the admin token `{name}`"), token, findings);
+}
+
 fn check_secret(place: &str, secret: &Secret, findings: &mut Findings) {
     let text = secret.reveal();
     if text.chars().count() < SECRET_CHARS {

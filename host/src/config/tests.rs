@@ -1,5 +1,6 @@
 //! The configuration as an operator meets it: variables and a file in, a `Config` or an explanation out.
 
+mod admin;
 mod docs;
 mod file;
 mod redis;
@@ -99,6 +100,10 @@ const EXAMPLES: &str = "\
     REDIS_SENTINEL_PASSWORD=hunter2hunter2hunter4
     REDIS_TIMEOUT=100
     TOLLGATE_WITHOUT_SCRIPTS=refuse
+    TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
+    TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
+    TOLLGATE_REGISTRY_DIR=/registry
+    TOLLGATE_INSTANCE=eu-1
     RATE_LIMIT_GENERAL=1,2
     RATE_LIMIT_AUTH=1,2
     RATE_LIMIT_SENSITIVE=1,2
@@ -134,10 +139,17 @@ fn every_variable_changes_something() {
     let file = "[[keys]]\nkey = 'mine'\nid = 'me'\ntenant = 't'\ntier = 'free'";
     let shown = |env: &str| format!("{:#?}", load(Some(file), env).unwrap_or_else(|error| panic!("{env}: {error}")));
     for variable in env::variables().map(|variable| variable.name) {
-        // The path is for the program; the token and the password only show that they are there.
-        if ["TOLLGATE_CONFIG", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "UPSTASH_REDIS_REST_TOKEN"]
-            .contains(&variable)
-        {
+        // Paths and the operator's are for the program; the token and the password only show that they are there.
+        let elsewhere = [
+            "TOLLGATE_CONFIG",
+            "TOLLGATE_ADMIN_TOKENS_FILE",
+            "TOLLGATE_ADMIN_URL",
+            "TOLLGATE_ADMIN_TOKEN",
+            "REDIS_PASSWORD",
+            "REDIS_SENTINEL_PASSWORD",
+            "UPSTASH_REDIS_REST_TOKEN",
+        ];
+        if elsewhere.contains(&variable) {
             continue;
         }
         let line = EXAMPLES.lines().find(|line| line.trim().split('=').next() == Some(variable)).expect(variable);

@@ -1,6 +1,6 @@
 //! The roster as a document: which tier and which tenant is decided by which policy, and how that is configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,16 +106,15 @@ impl RosterDocument {
             .map_err(|error| Error::new(ErrorKind::Config, format!("the roster is not understood: {error}")))
     }
 
-    /// The digests of the policies that it needs from the registry.
-    pub fn digests(&self) -> Vec<String> {
-        let own = self.tenants.values().filter_map(|tenant| tenant.own.as_ref());
-        let tiers = self.tiers.values().chain(own);
-        let policies = tiers.flat_map(|tier| [Some(&tier.policy), tier.trial.as_ref().map(|trial| &trial.policy)]);
-        let mut digests: Vec<String> =
-            policies.flatten().filter_map(|policy| digest_of(policy)).map(str::to_owned).collect();
-        digests.sort_unstable();
-        digests.dedup();
-        digests
+    /// Which tiers need which policies of the registry, by their digests; each pair once.
+    pub(super) fn uses(&self) -> BTreeSet<(&str, &str)> {
+        let tiers = self.tiers.iter().map(|(name, tier)| (name.as_str(), tier));
+        let own = self.tenants.values().filter_map(|tenant| Some((tenant.tier.as_str(), tenant.own.as_ref()?)));
+        let policies = tiers.chain(own).flat_map(|(name, tier)| {
+            let trial = tier.trial.as_ref().map(|trial| trial.policy.as_str());
+            [Some(tier.policy.as_str()), trial].into_iter().flatten().map(move |policy| (name, policy))
+        });
+        policies.filter_map(|(name, policy)| Some((name, digest_of(policy)?))).collect()
     }
 
     /// The plan of a gate, with the code that `code` finds for each policy.
@@ -127,12 +126,12 @@ impl RosterDocument {
         let mut plan =
             Plan { default_tier: self.default_tier.clone(), on_missing_tier: self.on_missing_tier, ..Plan::default() };
         for (name, tier) in &self.tiers {
-            plan.tiers.insert(name.clone(), tier.plan(&code).map_err(|error| at(&format!("tier `{name}`"), error))?);
+            plan.tiers.insert(name.clone(), tier.plan(&code).map_err(|error| at(&format!("tier `{name}`"), &error))?);
         }
         for (name, tenant) in &self.tenants {
             plan.tenants.insert(name.clone(), tenant.tier.clone());
             if let Some(own) = &tenant.own {
-                let own = own.plan(&code).map_err(|error| at(&format!("tenant `{name}`"), error))?;
+                let own = own.plan(&code).map_err(|error| at(&format!("tenant `{name}`"), &error))?;
                 plan.overrides.insert(name.clone(), own);
             }
         }
@@ -170,6 +169,6 @@ fn rules<T: Copy>(said: &PerLimit<T>, general: T) -> LimitRules<T> {
     said.limits.iter().fold(rules, |rules, (id, rule)| rules.with(id.as_str(), *rule))
 }
 
-fn at(place: &str, error: Error) -> Error {
-    Error::new(error.kind(), format!("{place}: {}", error.message())).because(error)
+fn at(place: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{place}: {error:#}"))
 }

@@ -157,7 +157,8 @@ impl Member {
         }
     }
 
-    async fn beat(&self) {
+    /// Says what runs here.
+    pub(super) async fn beat(&self) {
         let applied = self.rosters.applied();
         let tiers = self.gate.active().into_iter().map(|Active { tier, tenant, policy, .. }| TierRecord {
             tier: tier.to_string(),

@@ -5,6 +5,7 @@
 
 mod document;
 mod follow;
+mod intake;
 mod operate;
 mod records;
 mod registry;
@@ -16,13 +17,17 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 pub use document::{RosterDocument, TenantDocument, TierDocument, TrialDocument};
+#[cfg(feature = "server")]
+pub(crate) use operate::FIRST_GENERATION;
 pub use operate::Upload;
 pub use records::{Activation, AuditRecord, Cases, InstanceRecord, PolicyRecord, Revision, TierRecord};
 pub use registry::Registry;
 
 use crate::error::Result;
 use crate::gate::Tollgate;
+use crate::policy::Keyring;
 use crate::store::Documents;
+use intake::Intake;
 use rosters::Rosters;
 
 /// A host's membership in a fleet. Clones are the same membership; the host leaves when the last is dropped.
@@ -35,11 +40,12 @@ use rosters::Rosters;
 /// use std::sync::Arc;
 ///
 /// use tollgate::fleet::{Fleet, RosterDocument};
+/// use tollgate::policy::Keyring;
 /// use tollgate::store::DocumentMemory;
 /// use tollgate::{Request, TierPlan, Tollgate};
 ///
 /// let gate = Tollgate::builder().tier("free", TierPlan::built_in("tiered", r#"{"limits": [{"id": "day", "limit": "9/day"}]}"#)).build().await?;
-/// let fleet = Fleet::join(gate.clone(), Arc::new(DocumentMemory::default()), "host-1", None).await?;
+/// let fleet = Fleet::join(gate.clone(), Arc::new(DocumentMemory::default()), "host-1", None, Keyring::default()).await?;
 ///
 /// let roster = br#"{"tiers": {"free": {"policy": "tiered", "config": {"limits": [{"id": "day", "limit": "1/day"}]}}}}"#;
 /// let revision = fleet.propose(RosterDocument::parse(roster)?, "alice", "one a day").await?;
@@ -64,11 +70,14 @@ struct Member {
     registry: Registry,
     instance: String,
     rosters: Rosters,
+    intake: Intake,
 }
 
 impl Fleet {
     /// Joins the fleet that shares `documents`, under a name that no other instance has: what is active there is active here from then on. `own` is the
     /// roster of this host's configuration as a document, if there is one: revision 0, which holds until something is activated.
+    ///
+    /// Policies of the registry decide only if they are signed as `keyring` demands.
     ///
     /// If the active roster cannot be had now, the host begins with its own and goes on trying; a warning says so.
     ///
@@ -80,10 +89,12 @@ impl Fleet {
         documents: Arc<dyn Documents>,
         instance: &str,
         own: Option<RosterDocument>,
+        keyring: Keyring,
     ) -> Result<Self> {
         let rosters = Rosters::new(gate.prepared(), own);
         let registry = Registry::new(documents);
-        let member = Arc::new(Member { gate, registry, instance: instance.to_owned(), rosters });
+        let intake = Intake::new(gate.engine().clone(), keyring);
+        let member = Arc::new(Member { gate, registry, instance: instance.to_owned(), rosters, intake });
         member.begin().await;
         let mut following = JoinSet::new();
         following.spawn(follow::follow(Arc::downgrade(&member)));

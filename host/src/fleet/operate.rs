@@ -12,7 +12,7 @@ use super::{Fleet, Member};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Code;
 use crate::model::rfc3339;
-use crate::policy::Component;
+use crate::policy::{Component, Signature};
 
 /// A policy to be kept.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +140,10 @@ impl Member {
 
     async fn push(&self, upload: Upload, by: &str) -> Result<PolicyRecord> {
         let Upload { component, cases, signatures } = upload;
-        let loaded = Component::load(self.gate.engine(), "upload", component.as_slice()).await?;
+        for signature in &signatures {
+            signature.parse::<Signature>()?;
+        }
+        let loaded = self.intake.compile(&component).await?;
         let id = loaded.id();
         let mut record = PolicyRecord {
             digest: id.digest.clone(),
@@ -172,7 +175,7 @@ impl Member {
         self.registry.policy(digest).await?;
         if let Some(active) = self.registry.active().await? {
             for revision in [active.revision, active.before].into_iter().filter(|revision| *revision > 0) {
-                if self.registry.revision(revision).await?.roster.digests().iter().any(|used| used == digest) {
+                if self.registry.revision(revision).await?.roster.uses().iter().any(|(_, used)| *used == digest) {
                     let message = format!("revision {revision}, which is active or was before, needs sha256:{digest}");
                     return Err(Error::new(ErrorKind::Conflict, message));
                 }
@@ -192,17 +195,25 @@ impl Member {
     /// Compiles, starts and configures the policies of a revision.
     pub(super) async fn examine(&self, revision: Arc<Revision>) -> Result<Ready> {
         let mut policies = Vec::new();
-        for digest in revision.roster.digests() {
-            let component: Arc<[u8]> = self.registry.component(&digest).await?.into();
-            policies.push((self.registry.policy(&digest).await?, component));
+        let mut components: HashMap<String, Component> = HashMap::new();
+        for (tier, digest) in revision.roster.uses() {
+            let bytes: Arc<[u8]> = self.registry.component(digest).await?.into();
+            let record = self.registry.policy(digest).await?;
+            let examined = self.intake.examine(&record, tier, &bytes).await;
+            let component = examined.map_err(|error| {
+                Error::new(error.kind(), format!("tier `{tier}`: {}", error.message())).because(error)
+            })?;
+            if components.insert(digest.to_owned(), component).is_none() {
+                policies.push((record, bytes));
+            }
         }
-        let components: HashMap<&str, &[u8]> =
-            policies.iter().map(|(record, component)| (record.digest.as_str(), &**component)).collect();
         let plan = revision.roster.plan(|policy| match digest_of(policy) {
             None => Ok(Code::BuiltIn(policy.to_owned())),
             Some(digest) => {
-                let bytes = components.get(digest).copied().unwrap_or_default();
-                Ok(Code::Component(policy.to_owned(), bytes.to_vec()))
+                let component = components.get(digest).cloned();
+                component
+                    .map(Code::Loaded)
+                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no policy {digest}")))
             }
         })?;
         let prepared = self.gate.prepare(plan).await?;
@@ -236,6 +247,7 @@ impl Member {
         };
         self.registry.activate(active.as_ref(), &next).await?;
         self.apply(next.clone()).await?;
+        self.beat().await;
         Ok(next)
     }
 
@@ -254,4 +266,4 @@ impl Member {
 }
 
 /// What a gate begins with, before anything is activated.
-const FIRST_GENERATION: u64 = 1;
+pub(crate) const FIRST_GENERATION: u64 = 1;

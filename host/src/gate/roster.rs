@@ -168,7 +168,7 @@ impl Roster {
         let mut workshop = Workshop { engine, store, compiled: components(active) };
         let mut tiers = HashMap::new();
         for (name, tier) in plan.tiers {
-            let built = workshop.tier(&name, &tier).await.map_err(|error| told(&format!("tier `{name}`"), error))?;
+            let built = workshop.tier(&name, &tier).await.map_err(|error| told(&format!("tier `{name}`"), &error))?;
             tiers.insert(name.into_boxed_str(), Arc::new(built));
         }
         let tier_named = |name: &str| tiers.get(name).map(Arc::clone);
@@ -179,7 +179,7 @@ impl Roster {
             .collect();
         for (tenant, own) in plan.overrides {
             let name = plan.tenants.get(&tenant).map_or("", String::as_str);
-            let built = workshop.tier(name, &own).await.map_err(|error| told(&format!("tenant `{tenant}`"), error))?;
+            let built = workshop.tier(name, &own).await.map_err(|error| told(&format!("tenant `{tenant}`"), &error))?;
             tenants.insert(tenant.into_boxed_str(), Arc::new(built));
         }
         let default_tier = plan.default_tier.as_deref().and_then(tier_named);
@@ -242,7 +242,7 @@ impl Workshop<'_> {
         let mut tier = self.version(name, plan, &plan.code, &plan.configuration).await?;
         if let Some(trial) = &plan.trial {
             let built = self.version(name, plan, &trial.code, &trial.configuration).await;
-            let built = built.map_err(|error| told("the version on trial", error))?;
+            let built = built.map_err(|error| told("the version on trial", &error))?;
             tier.trial = Some(Trial::new(trial.mode, built)?);
         }
         Ok(tier)
@@ -278,8 +278,8 @@ impl Workshop<'_> {
     }
 }
 
-fn told(place: &str, error: Error) -> Error {
-    Error::new(error.kind(), format!("{place}: {}", error.message())).because(error)
+fn told(place: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{place}: {error:#}"))
 }
 
 fn components(active: Option<&Roster>) -> HashMap<String, Component> {

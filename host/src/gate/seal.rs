@@ -27,15 +27,22 @@ const LEAST_KEY_BYTES: usize = 32;
 /// The longest sealed receipt, in bytes: of eight charges with the longest names.
 const LONGEST: usize = 8 * 1024;
 
+/// Random bytes, fit for a secret.
+pub(crate) fn draw<const BYTES: usize>() -> Result<[u8; BYTES]> {
+    let mut drawn = [0; BYTES];
+    getrandom::fill(&mut drawn)
+        .map_err(|_| Error::new(ErrorKind::System, "the machine gave no random bytes for a secret"))?;
+    Ok(drawn)
+}
+
 impl Sealer {
     /// One that seals with `key`, or with one that is drawn now.
     pub(super) fn new(key: Option<&Secret>, prefix: &str) -> Result<Self> {
-        let mut drawn = [0; LEAST_KEY_BYTES];
+        let drawn: [u8; LEAST_KEY_BYTES];
         let key = match key {
             Some(key) => key.reveal().as_bytes(),
             None => {
-                let failed = |_| Error::new(ErrorKind::System, "the machine gave no random bytes for a receipt key");
-                getrandom::fill(&mut drawn).map_err(failed)?;
+                drawn = draw()?;
                 &drawn
             }
         };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,11 +9,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::answer::{answer, tell_receipt};
+use super::body::{QUESTION, read};
 use super::headers::{HeaderOptions, headers};
 use super::health;
 use super::problem::{Problem, problem_json};
@@ -24,13 +23,6 @@ use super::refusal::refusal;
 use crate::config::Secret;
 use crate::gate::{ApiKeys, Tollgate};
 use crate::model::Verdict;
-
-/// The largest body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-/// How much of a larger body is read before the connection is closed, in bytes.
-const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that the public listener needs to answer.
 #[derive(Debug)]
@@ -82,7 +74,7 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
 
 async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = front.caller(&request_headers)?;
-    let question = Question::read(&read(body).await?)?;
+    let question = Question::read(&read(body, QUESTION).await?)?;
     let asked = question.asked(&front, &caller)?;
     let attributes = asked.attributes();
     let request = asked.request(&attributes)?;
@@ -142,37 +134,9 @@ impl Front {
 }
 
 /// The token of an `Authorization` of the scheme `Bearer`. Another scheme is somebody else's business.
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+pub(super) fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-}
-
-pub(super) async fn read(body: Body) -> Result<Vec<u8>, Problem> {
-    match tokio::time::timeout(BODY_TIMEOUT, collected(body)).await {
-        Ok(bytes) => bytes,
-        Err(_) => {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIMEOUT:?}")))
-        }
-    }
-}
-
-/// The whole body. One that is too large is read on for a while and thrown away: a client that still sends would not hear the answer.
-async fn collected(mut body: Body) -> Result<Vec<u8>, Problem> {
-    let (mut bytes, mut arrived) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "the body was cut short");
-        let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
-        arrived += data.len();
-        if arrived <= MAX_BODY_BYTES {
-            bytes.extend_from_slice(&data);
-        } else if arrived > MAX_DISCARDED_BYTES {
-            break;
-        }
-    }
-    if arrived > MAX_BODY_BYTES {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY_BYTES} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// The members of both objects.

@@ -1,9 +1,14 @@
-//! Decisions over HTTP: the header fields and the problem types, the layers for other people's servers, and the questions and answers of `/v1`.
+//! Decisions over HTTP: the header fields and the problem types, the layers for other people's servers, the questions and answers of `/v1`, and the
+//! admin API.
 
+#[cfg(feature = "server")]
+pub mod admin;
 #[cfg(feature = "server")]
 mod answer;
 #[cfg(feature = "server")]
 mod api;
+#[cfg(feature = "server")]
+mod body;
 mod headers;
 #[cfg(feature = "server")]
 mod health;
@@ -17,6 +22,9 @@ mod question;
 mod receipts;
 #[cfg(any(feature = "server", feature = "tower", feature = "actix"))]
 mod refusal;
+
+#[cfg(feature = "server")]
+pub(crate) use axum::Router as Routes;
 
 #[cfg(feature = "server")]
 pub use answer::answer;

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::tell_receipt;
-use super::api::{Front, read};
+use super::api::Front;
+use super::body::{QUESTION, read};
 use super::problem::Problem;
 use crate::gate::Extension;
 use crate::model::{Fault, Receipt, Request, Settled};
@@ -86,7 +87,7 @@ async fn body_of<T: for<'de> Deserialize<'de>>(
     // The error repeats nothing of the body: a receipt is as good as a key.
     let wrong =
         |_| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not one JSON object with {wanted} alone"));
-    serde_json::from_slice(&read(body).await?).map_err(wrong)
+    serde_json::from_slice(&read(body, QUESTION).await?).map_err(wrong)
 }
 
 fn opened(front: &Front, sealed: &str) -> Result<Receipt, Problem> {

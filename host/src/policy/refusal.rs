@@ -68,7 +68,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(name: &str, stage: Stage, problem: impl Into<Problem>) -> Self {
+    pub(crate) fn new(name: &str, stage: Stage, problem: impl Into<Problem>) -> Self {
         let Problem { kind, text, cause } = problem.into();
         let error = Error::new(kind, format!("failed to load policy `{name}` at `{stage}`: {text}"));
         let error = match cause {
@@ -89,7 +89,7 @@ impl From<Refusal> for Error {
 const TOLD_BYTES: usize = 2048;
 
 /// What is wrong with a component, before it is said with which.
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub(super) kind: ErrorKind,
     pub(super) text: String,
     pub(super) cause: Option<String>,

@@ -11,10 +11,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::Assembly;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Front, router};
+use crate::http::{Routes, admin, router};
 
 /// How long a request's head may take to arrive, and so how long a silent connection stays.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +23,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 /// Connections at once. One more waits to be accepted.
 const CONNECTIONS: usize = 10_000;
+/// Of these for the admin API.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -32,14 +35,14 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Binds `address`.
+    /// Binds `address`, of which an error says that `named` gave it.
     ///
     /// # Errors
     ///
     /// Fails with [`ErrorKind::System`] if the address is taken or not ours.
-    pub async fn bind(address: SocketAddr) -> Result<Self> {
+    pub async fn bind(address: SocketAddr, named: &str) -> Result<Self> {
         let wrong = |error: std::io::Error| {
-            let message = format!("failed to listen on {address} (TOLLGATE_LISTEN): {error}");
+            let message = format!("failed to listen on {address} ({named}): {error}");
             Error::new(ErrorKind::System, message)
         };
         let listener = TcpListener::bind(address).await.map_err(wrong)?;
@@ -48,22 +51,51 @@ impl Serving {
     }
 }
 
-/// Answers until `stop` ends, then lets every request under way end, for at most ten seconds, and gives back what was drawn of leased limits.
+/// Answers until `stop` ends, then lets every request under way end, for at most ten seconds, gives back what was drawn of leased limits, and leaves
+/// the fleet. `admin` is the listener of the admin API, if there is to be one.
 ///
 /// A connection that sends no head for ten seconds is closed.
-pub async fn serve(serving: Serving, front: Arc<Front>, stop: impl Future<Output = ()>) {
-    let service = TowerToHyperService::new(router(Arc::clone(&front)));
+pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly, stop: impl Future<Output = ()>) {
+    let Assembly { front, fleet, desk, .. } = assembly;
+    let stopping = watch::Sender::new(false);
+    let public = router(Arc::clone(&front));
+    let public = answer(serving, CONNECTIONS, |_| public.clone(), stopping.subscribe());
+    let admin = async {
+        if let (Some(serving), Some(desk)) = (admin, &desk) {
+            let routes = admin::router(desk);
+            let router = |peer: SocketAddr| admin::from_peer(&routes, peer.ip());
+            answer(serving, ADMIN_CONNECTIONS, router, stopping.subscribe()).await;
+        }
+    };
+    let stopped = async {
+        stop.await;
+        front.stopping.store(true, Ordering::Relaxed);
+        desk.iter().for_each(|desk| desk.stop());
+        stopping.send_replace(true);
+    };
+    tokio::join!(stopped, public, admin);
+    front.gate.give_back().await;
+    fleet.leave().await;
+}
+
+/// Answers on one listener until it is told to stop, then lets every request under way end.
+async fn answer(
+    serving: Serving,
+    connections: usize,
+    router: impl Fn(SocketAddr) -> Routes,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let places = Arc::new(Semaphore::new(connections));
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    tokio::pin!(stop);
     loop {
-        let (stream, place) = tokio::select! {
-            () = &mut stop => break,
+        let (stream, peer, place) = tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => break,
             accepted = accept(&serving.listener, &places) => accepted,
         };
-        let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service.clone()));
+        let service = TowerToHyperService::new(router(peer));
+        let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("connection ended early: {error}");
@@ -71,22 +103,20 @@ pub async fn serve(serving: Serving, front: Arc<Front>, stop: impl Future<Output
             drop(place);
         });
     }
-    front.stopping.store(true, Ordering::Relaxed);
     drop(serving.listener);
     if tokio::time::timeout(GRACE, connections.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end within {GRACE:?}; their connections are closed");
     }
-    front.gate.give_back().await;
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are small: waiting to fill a packet would only delay them. A socket that refuses is slower, not wrong.
                 let _ = stream.set_nodelay(true);
-                return (stream, place);
+                return (stream, peer, place);
             }
             Err(error) => {
                 // Usually out of file descriptors: give connections time to end instead of spinning.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 use tollgate::fleet::{Fleet, RosterDocument, Upload};
+use tollgate::policy::Keyring;
 use tollgate::store::{Redis, RedisOptions};
 use tollgate::{Request, Source, TierPlan, Tollgate};
 use tollgate_tests::RedisServer;
@@ -67,7 +68,7 @@ async fn a_shadow_leaves_every_counter_in_redis_as_it_is_without_one() -> Result
         let own = TierPlan::built_in("tiered", limits("7/day").to_string());
         let builder = Tollgate::builder().store(store).deadline(Duration::from_secs(5)).refusal_memory(false);
         let gate = builder.tier("free", own).default_tier("free").build().await?;
-        let fleet = Fleet::join(gate, alone(), "a", None).await?;
+        let fleet = Fleet::join(gate, alone(), "a", None, Keyring::default()).await?;
         activate(&fleet, on_trial(&trial)).await?;
         assert_eq!(ask(fleet.gate(), "acme").await?, 10);
         let keys: Vec<String> = server.run(&["KEYS", "ratelimit:*acme*"])?;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tollgate::Tollgate;
 use tollgate::config::{Config, StoreConfig};
+use tollgate::server::reach_registry;
 
 use super::{ConfigurationFile, block_on};
 
@@ -17,7 +18,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Reads the configuration, connects to the store, configures every policy, and says what it found. Serves nothing.
+    /// Reads the configuration, connects to the store and the registry, configures every policy, and says what it found. Serves nothing.
     ///
     /// The status is 0 if the configuration is sound, and 2 if not; all problems of the file and the environment are told at once.
     #[command(after_help = AFTER_HELP)]
@@ -34,6 +35,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
     let (gate, latency) = block_on(async {
         let gate = Tollgate::from_config(&config).await?;
         let latency = gate.store_latency().await?;
+        reach_registry(&config, &gate).await?;
         Ok((gate, latency))
     })?;
     let (tiers, store) = (gate.tiers(), store(&config, &gate));
@@ -43,6 +45,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
             "sound": true,
             "environment": config.environment.name(),
             "listen": config.listen,
+            "admin": config.admin.listen,
             "store": store,
             "store_latency_ms": latency_ms,
             "tiers": tiers,
@@ -53,6 +56,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
     } else {
         println!("environment  {}", config.environment.name());
         println!("listen       {}", config.listen);
+        println!("admin        {}", config.admin.listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string()));
         println!("store        {store} (answers in {latency_ms:.2} ms)");
         println!("tiers        {}", tiers.join(", "));
         println!("keys         {}", config.keys.len());

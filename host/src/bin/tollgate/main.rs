@@ -3,6 +3,7 @@
 
 mod ask;
 mod configuration;
+mod operate;
 mod policy;
 mod serve;
 
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tollgate::config::Config;
+use tollgate::config::{Config, env};
 
 /// Limits rates by policies that are WebAssembly components.
 ///
@@ -21,6 +22,8 @@ use tollgate::config::Config;
 struct Cli {
     #[command(flatten)]
     source: ConfigurationFile,
+    #[command(flatten)]
+    operator: operate::Operator,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -31,13 +34,15 @@ Examples:
   tollgate check demo-free                       may this key pass? charges it
   tollgate --config tollgate.toml config check   is this configuration sound?
   tollgate policy inspect tiered                 what is this policy, and how is it configured?
+  tollgate fleet                                 what does every server run? Asks the admin API
 
 Exit status: 0 if all went well, 1 if `check` was told that the request may not pass, 2 if something went wrong, which standard \
-error tells. With --json, standard output is one JSON object, or empty where the status is 2.
+error tells. With --json, standard output is one JSON object, or empty where the status is 2; what goes on (`tail`, `fleet --watch`) prints \
+one a line.
 
 Every setting and every environment variable stands in docs/configuration.md.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct ConfigurationFile {
     /// The configuration file, in TOML. The environment overrides it.
     ///
@@ -52,7 +57,7 @@ enum Command {
     ///
     /// Requests under way then end, for at most ten seconds, and the status is 0.
     #[command(after_help = serve::AFTER_HELP)]
-    Serve,
+    Serve(serve::Options),
     /// Asks whether a request with this API key may pass, and charges it.
     ///
     /// The status is 0 if it may pass, 1 if not, and 2 if there is no answer: the key is not known, or nobody can be asked.
@@ -61,12 +66,35 @@ enum Command {
     /// Looks at the configuration.
     #[command(subcommand)]
     Config(configuration::Command),
-    /// Builds, inspects, tests and signs policies.
+    /// Builds, inspects, tests and signs policies, and lets servers decide by them.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Shows and changes which policies decide: every tier and tenant, as one document with a history.
+    #[command(subcommand)]
+    Roster(operate::roster::Command),
+    /// Shows and changes which tenant is in which tier.
+    #[command(subcommand)]
+    Tenants(operate::tenants::Command),
+    /// Says what every instance runs.
+    #[command(after_help = operate::fleet::AFTER_HELP)]
+    Fleet(operate::fleet::Fleet),
+    /// Shows decisions as they are made.
+    #[command(after_help = operate::decisions::AFTER_TAIL)]
+    Tail(operate::decisions::Tail),
+    /// Says what a request would be told now: by which limits, what remains, when it is free. Takes nothing.
+    #[command(after_help = operate::decisions::AFTER_EXPLAIN)]
+    Explain(operate::decisions::Explain),
+    /// Shows who did what.
+    #[command(after_help = operate::fleet::AFTER_AUDIT)]
+    Audit(operate::fleet::Audit),
 }
 
 impl ConfigurationFile {
+    /// Where it is, if there is one.
+    fn path(&self) -> tollgate::Result<Option<PathBuf>> {
+        Ok(self.config.clone().or(env::config_path(&env::process()?)))
+    }
+
     fn load(&self) -> tollgate::Result<Config> {
         tollgate::server::configuration(self.config.as_deref())
     }
@@ -75,10 +103,17 @@ impl ConfigurationFile {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
-        None | Some(Command::Serve) => serve::run(&cli.source),
+        None => serve::run(&cli.source, serve::Options::default()),
+        Some(Command::Serve(options)) => serve::run(&cli.source, options),
         Some(Command::Check(question)) => ask::run(&cli.source, &question),
         Some(Command::Config(command)) => configuration::run(&cli.source, &command),
-        Some(Command::Policy(command)) => policy::run(&command),
+        Some(Command::Policy(command)) => policy::run(&cli.operator, &command),
+        Some(Command::Roster(command)) => operate::roster::run(&cli.operator, &command),
+        Some(Command::Tenants(command)) => operate::tenants::run(&cli.operator, &command),
+        Some(Command::Fleet(fleet)) => operate::fleet::run(&cli.operator, &fleet),
+        Some(Command::Tail(tail)) => operate::decisions::tail(&cli.operator, &tail),
+        Some(Command::Explain(explain)) => operate::decisions::explain(&cli.operator, &explain),
+        Some(Command::Audit(audit)) => operate::fleet::audit(&cli.operator, &audit),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("tollgate: {error:#}");

@@ -13,7 +13,8 @@ use tollgate::ErrorKind;
 use tollgate::policy::build::build;
 use tollgate::policy::{ChildTask, Compile, Compiler, Component, Engine, Policy, Setting, built_in, compile_child};
 
-use super::{block_on, own_program};
+use super::operate::Operator;
+use super::{block_on, operate, own_program};
 
 const AFTER_BUILD: &str = "\
 Examples:
@@ -87,13 +88,16 @@ pub(super) enum Command {
         #[arg(long)]
         mapped: bool,
     },
+    #[command(flatten)]
+    Registry(operate::policies::Command),
 }
 
 /// The status of a child that refuses a component.
 const REFUSES: u8 = 3;
 
-pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+pub(super) fn run(operator: &Operator, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Registry(command) => return operate::policies::run(operator, command),
         Command::Build { crate_folder, out, json } => {
             let built = build(crate_folder, out.as_deref(), |line| eprintln!("{line}"))?;
             if *json {

@@ -26,9 +26,20 @@ fn the_sample_shows_every_key() {
     assert!(matches!(config.store, StoreConfig::Redis(_)), "{:?}", config.store);
     assert_eq!((config.default_tier.as_deref(), config.callers.token.is_some()), (Some("free"), true));
     // serde lists the keys of a table when it meets one it does not know.
-    for table in
-        ["", "log.", "store.", "redis.", "decision.", "headers.", "callers.", "receipts.", "policies.", "signing."]
-    {
+    for table in [
+        "",
+        "log.",
+        "store.",
+        "redis.",
+        "decision.",
+        "headers.",
+        "callers.",
+        "receipts.",
+        "policies.",
+        "signing.",
+        "admin.",
+        "registry.",
+    ] {
         let error = load(Some(&format!("{table}xyzzy_xyzzy = 1")), "").unwrap_err().to_string();
         let (_, keys) = error.split_once("there are ").expect(&error);
         for key in keys.split(", ").map(|key| key.trim_matches('`')) {

@@ -137,10 +137,11 @@ impl Keyring {
     /// Fails with what is wrong with the first of them.
     pub fn verify(&self, digest: &[u8; 32], tier: &str, signatures: &[Signature]) -> Result<&str, SignatureError> {
         let mut wrong = SignatureError::Missing;
-        for (index, signature) in signatures.iter().take(MOST).enumerate() {
+        for signature in signatures.iter().take(MOST) {
             match self.verify_one(digest, tier, signature) {
                 Ok(name) => return Ok(name),
-                Err(error) if index == 0 => wrong = error,
+                // What is wrong with a key of ours says more than that there is a stranger's.
+                Err(error) if matches!(wrong, SignatureError::Missing | SignatureError::UnknownKey(_)) => wrong = error,
                 Err(_) => {}
             }
         }

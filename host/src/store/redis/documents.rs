@@ -92,7 +92,9 @@ impl RedisDocuments {
             link: Mutex::new(None),
             changes: watch::Sender::new(0),
         });
-        inner.connection().await?;
+        // What may not be done had better be told now.
+        let probe = [inner.put_if(STATE, PROBE, ("-", b""), b""), vec![inner.get(STATE, PROBE)]].concat();
+        inner.run::<Option<Vec<u8>>>(probe).await?;
         let mut listening = JoinSet::new();
         listening.spawn(Arc::clone(&inner).listen());
         Ok(Self { inner, _listening: listening })
@@ -255,24 +257,32 @@ fn split(value: &[u8]) -> (u64, Vec<u8>) {
     (seconds(time), bytes.get(1..).unwrap_or_default().to_vec())
 }
 
-impl RedisDocuments {
+impl Inner {
+    fn get(&self, shelf: &str, name: &str) -> Cmd {
+        let mut get = cmd("HGET", &self.key(shelf));
+        get.arg(name);
+        get
+    }
+
     fn put_if(&self, shelf: &str, name: &str, expected: (&str, &[u8]), bytes: &[u8]) -> Vec<Cmd> {
         let mut put = redis::cmd("EVAL");
-        put.arg(PUT).arg(1).arg(self.inner.key(shelf)).arg(name).arg(expected.0).arg(expected.1).arg(bytes);
+        put.arg(PUT).arg(1).arg(self.key(shelf)).arg(name).arg(expected.0).arg(expected.1).arg(bytes);
         vec![put]
     }
 }
 
+/// Where it is tried whether documents can be put.
+const STATE: &str = "state";
+const PROBE: &str = "probe";
+
 impl Documents for RedisDocuments {
     fn get<'a>(&'a self, shelf: &'a str, name: &'a str) -> Promise<'a, Option<Vec<u8>>> {
-        let mut get = cmd("HGET", &self.inner.key(shelf));
-        get.arg(name);
-        let value = self.run::<Option<Vec<u8>>>([shelf, name], vec![get]);
+        let value = self.run::<Option<Vec<u8>>>([shelf, name], vec![self.inner.get(shelf, name)]);
         Box::pin(async move { Ok(value.await?.map(|value| split(&value).1)) })
     }
 
     fn put<'a>(&'a self, shelf: &'a str, name: &'a str, bytes: &'a [u8]) -> Promise<'a, ()> {
-        let done = self.run::<bool>([shelf, name], self.put_if(shelf, name, ("-", b""), bytes));
+        let done = self.run::<bool>([shelf, name], self.inner.put_if(shelf, name, ("-", b""), bytes));
         Box::pin(async move { done.await.map(drop) })
     }
 
@@ -284,7 +294,7 @@ impl Documents for RedisDocuments {
         bytes: &'a [u8],
     ) -> Promise<'a, bool> {
         let expected = expected.map_or(("0", b"".as_slice()), |expected| ("1", expected));
-        self.run([shelf, name], self.put_if(shelf, name, expected, bytes))
+        self.run([shelf, name], self.inner.put_if(shelf, name, expected, bytes))
     }
 
     fn remove<'a>(&'a self, shelf: &'a str, name: &'a str) -> Promise<'a, ()> {
