@@ -44,6 +44,12 @@ pub fn configuration(algorithm: Algorithm, limits: usize) -> String {
     format!(r#"{{"limits": [{}]}}"#, limits.join(", "))
 }
 
+/// The tier of that.
+#[must_use]
+pub fn tier(algorithm: Algorithm, limits: usize) -> TierPlan {
+    TierPlan::built_in("tiered", configuration(algorithm, limits))
+}
+
 /// A gate that runs the component of the policy `tiered` over memory, with token buckets.
 ///
 /// # Panics
@@ -81,8 +87,7 @@ pub async fn gate_with(
     limits: usize,
     precision: Precision,
 ) -> tollgate::Result<Tollgate> {
-    let tier = TierPlan::built_in("tiered", configuration(algorithm, limits));
-    let tier = TierPlan { precision: precision.into(), ..tier };
+    let tier = TierPlan { precision: precision.into(), ..tier(algorithm, limits) };
     let builder = Tollgate::builder().store(store).deadline(Duration::from_secs(5));
     builder.tier("free", tier).default_tier("free").build().await
 }

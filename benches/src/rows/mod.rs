@@ -3,6 +3,7 @@
 mod ceilings;
 mod memory;
 mod redis;
+mod reload;
 
 use crate::row::Group;
 
@@ -11,6 +12,7 @@ use crate::row::Group;
 pub fn all() -> Vec<Group> {
     let mut groups = memory::groups();
     groups.extend(redis::groups());
+    groups.extend(reload::groups());
     groups.push(ceilings::group());
     groups
 }

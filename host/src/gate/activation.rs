@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::roster::{Roster, Tier, TrialMode};
+use super::plan::TrialMode;
+use super::roster::{Roster, Tier};
 use super::{Plan, ShadowReport, Tollgate, Trial};
 use crate::error::Result;
 use crate::model::{PolicyFaultKind, PolicyId};

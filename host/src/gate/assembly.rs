@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::faults::FaultLog;
-use super::roster::{Code, Roster};
+use super::plan::Code;
+use super::roster::Roster;
 use super::seal::Sealer;
 use super::subjects::Subjects;
 use super::watchers::Watchers;

@@ -6,10 +6,12 @@
 mod activation;
 mod assembly;
 mod counters;
+mod explain;
 mod faults;
 mod health;
 mod keys;
 mod meters;
+mod plan;
 mod receipts;
 mod roster;
 mod seal;
@@ -27,8 +29,9 @@ use tokio::sync::watch;
 pub use activation::{Active, Prepared, Storm};
 pub use assembly::Builder;
 pub use keys::{ApiKeys, KeyHolder};
+pub use plan::{Code, Plan, TierPlan, TrialMode, TrialPlan};
 pub use receipts::Extension;
-pub use roster::{Code, Plan, TierPlan, TrialMode, TrialPlan};
+
 pub use trial::{Flip, Flips, ShadowReport};
 pub use watchers::{Seen, Watching};
 
@@ -37,8 +40,8 @@ use crate::model::{
     Charge, Decision, Fault, KeySpace, Limit, OnStoreFault, PolicyFaultKind, Quota, Request, Source, Verdict,
 };
 use crate::policy::{Answer, Engine, PolicyFault, Ruling, Subject};
-use crate::store::{Peeking, StoreStats};
-use crate::time::Clock;
+use crate::store::StoreStats;
+use crate::time::{Clock, Timestamp};
 use counters::Counters;
 use faults::FaultLog;
 use roster::{Roster, Tier};
@@ -111,13 +114,8 @@ impl Tollgate {
         };
         let tier = tier.serving(request.tenant());
         let now = self.0.clock.now();
-        let subject = Subject {
-            request: &self.0.subjects.within(request, now),
-            prefix: &self.0.prefix,
-            space: &tier.space,
-            now,
-            deadline: self.0.deadline,
-        };
+        let counted = self.0.subjects.within(request, now);
+        let subject = self.subject(tier, &counted, now);
         let decision = match &tier.trial {
             Some(Trial::Shadow(shadow)) => self.decide_beside(shadow, &roster, tier, &subject).await,
             _ => self.decide_by(&roster, tier, &subject).await,
@@ -129,6 +127,11 @@ impl Tollgate {
         tier.meters.note(&decision, now, || self.0.clock.now());
         self.0.watchers.tell(now, request, &decision);
         decision
+    }
+
+    /// What the policy of a tier is asked.
+    fn subject<'a>(&'a self, tier: &'a Tier, request: &'a Request<'a>, now: Timestamp) -> Subject<'a> {
+        Subject { request, prefix: &self.0.prefix, space: &tier.space, now, deadline: self.0.deadline }
     }
 
     async fn decide_by(&self, roster: &Roster, tier: &Tier, subject: &Subject<'_>) -> Decision {
@@ -152,30 +155,6 @@ impl Tollgate {
         let (told, decision) = tokio::join!(biased; shadow.decide(subject), self.decide_by(roster, tier, subject));
         shadow.note(subject.now, subject.request, decision.verdict, &told);
         decision
-    }
-
-    /// What a request would be told now, and by which limits. Nothing is taken and nothing is held.
-    ///
-    /// Each charge is looked at as if it were the only one. None if no tier decides such a request.
-    pub async fn explain(&self, request: &Request<'_>) -> Option<Decision> {
-        let roster = self.0.roster.load_full();
-        let tier = roster.tier_of(request)?.serving(request.tenant());
-        let now = self.0.clock.now();
-        let subject = Subject {
-            request: &self.0.subjects.within(request, now),
-            prefix: &self.0.prefix,
-            space: &tier.space,
-            now,
-            deadline: self.0.deadline,
-        };
-        let policy = tier.policy.over(Arc::new(Peeking::into(Arc::clone(&tier.store))));
-        Some(self.concluded(&roster, tier, policy.decide(&subject).await))
-    }
-
-    /// Hears of every decision from now on.
-    #[must_use]
-    pub fn watch(&self) -> Watching {
-        self.0.watchers.watch()
     }
 
     fn concluded(&self, roster: &Roster, tier: &Tier, answer: std::result::Result<Answer, PolicyFault>) -> Decision {

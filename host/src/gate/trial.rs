@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::roster::{Tier, TrialMode};
+use super::plan::TrialMode;
+use super::roster::Tier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PolicyId, Request, Verdict};
 use crate::policy::{Answer, Policy, PolicyFault, Subject};
