@@ -40,14 +40,19 @@ pub fn charge_all(items: &[Item], states: &mut [Option<State>], now_us: u64) -> 
         }
     }
     // A refused charge leaves its own counter alone: only a list of several must be able to go back.
-    let before = if items.len() > 1 { states.to_vec() } else { Vec::new() };
+    let before: Vec<Option<State>> = match items {
+        [_] => Vec::new(),
+        items => items.iter().map(|item| states.get(item.slot).cloned().flatten()).collect(),
+    };
     let outcomes: Vec<Outcome> = items.iter().map(|item| charge(item, states, now_us)).collect();
     let admitted = items.iter().zip(&outcomes).all(|(item, outcome)| outcome.allowed || item.mode != Mode::Enforce);
     if admitted || items.len() < 2 {
         return (admitted, outcomes);
     }
-    for (state, before) in states.iter_mut().zip(before) {
-        *state = before;
+    for (item, before) in items.iter().zip(before) {
+        if let Some(state) = states.get_mut(item.slot) {
+            *state = before;
+        }
     }
     (false, refusals(items, &outcomes, states, now_us))
 }

@@ -18,7 +18,7 @@ use crate::model::{Fault, FaultKind};
 pub(super) struct Batch {
     keys: IndexSet<String, RandomState>,
     lists: Vec<List>,
-    /// How many lists at the beginning are one plain charge, each on the key of its own number.
+    /// How many lists at the beginning are plain charges, the first on the first key and each on the next.
     alone: usize,
     /// The earliest deadline of all.
     pub(super) deadline: Option<Instant>,
@@ -40,9 +40,9 @@ struct Waiting {
 }
 
 impl Batch {
-    /// Puts the jobs into one call. Charges that are alike, on a counter that nothing else touched between them, become one that is made several times.
+    /// Puts the jobs into one call. Lists that are alike, on counters that nothing else touched between them, become one that is made several times.
     ///
-    /// Plain charges go first, as far as each has a counter of its own, since the script makes short work of them.
+    /// Plain lists go first, as far as they share no counter, since the script makes short work of them.
     pub(super) fn new(jobs: impl ExactSizeIterator<Item = (Taking, Instant)>, asking: bool) -> Self {
         let capacity = jobs.len();
         let mut batch = Self {
@@ -55,7 +55,7 @@ impl Batch {
         let mut last_on = Vec::with_capacity(capacity);
         let mut later = Vec::new();
         for (taking, deadline) in jobs {
-            if taking.is_plain() && batch.leaves_alone(&taking) {
+            if taking.is_plain() && batch.leaves_alone(&taking, &last_on) {
                 batch.add(taking, deadline, &mut last_on);
             } else {
                 later.push((taking, deadline));
@@ -68,12 +68,15 @@ impl Batch {
         batch
     }
 
-    /// Whether each list so far is on the key of its own number still when this one is added, too.
-    fn leaves_alone(&self, taking: &Taking) -> bool {
-        let ([key], [item]) = (taking.keys.as_slice(), taking.items.as_slice()) else { return false };
-        let known =
-            self.keys.get_index_of(key).and_then(|slot| self.lists.get(slot)).and_then(|list| list.items.first());
-        known.is_none_or(|known| Item { slot: item.slot, ..*known } == *item)
+    /// Whether each list so far shares no counter with another still when this one is added, too.
+    fn leaves_alone(&self, taking: &Taking, last_on: &[usize]) -> bool {
+        let slot_of = |key: &String| self.keys.get_index_of(key);
+        let known = taking.keys.iter().find_map(slot_of).and_then(|slot| last_on.get(slot));
+        let Some(known) = known.and_then(|list| self.lists.get(*list)) else { return true };
+        let is_same = |((item, key), known): ((&Item, &String), &Item)| {
+            slot_of(key) == Some(known.slot) && Item { slot: known.slot, ..*item } == *known
+        };
+        known.items.len() == taking.items.len() && taking.items.iter().zip(&taking.keys).zip(&known.items).all(is_same)
     }
 
     /// `last_on` tells of each key which list was the last to charge it.
@@ -86,10 +89,12 @@ impl Batch {
             item.slot = slots.get(item.slot).copied().unwrap_or(item.slot);
         }
         let once = once.map(|key| self.keys.insert_full(key).0);
-        if let ([item], None) = (items.as_slice(), once)
-            && item.mode == Mode::Enforce
-            && item.cost > 0
-            && let Some(like) = last_on.get(item.slot).and_then(|last| self.lists.get_mut(*last))
+        // Whoever refused one refuses the others.
+        let takes_alike = once.is_none() && items.iter().all(|item| item.mode == Mode::Enforce && item.cost > 0);
+        if takes_alike
+            && let Some(last) = items.first().and_then(|item| last_on.get(item.slot))
+            && items.iter().all(|item| last_on.get(item.slot) == Some(last))
+            && let Some(like) = self.lists.get_mut(*last)
             && like.once.is_none()
             && like.items == items
         {
@@ -114,7 +119,7 @@ impl Batch {
         }
         let mut words = Words::new(terms, self.lists.iter().flat_map(|list| &list.items).map(|item| item.rule));
         let (alone, lists) = self.lists.split_at(self.alone.min(self.lists.len()));
-        words.runs(alone.iter().filter_map(|list| Some((list.items.first()?, list.jobs.len()))));
+        words.runs(alone.iter().map(|list| (list.items.as_slice(), list.jobs.len())));
         for list in lists {
             words.add([list.items.len() as u64, list.jobs.len() as u64, list.once.map_or(0, |slot| slot as u64 + 1)]);
             list.items.iter().for_each(|item| words.charge(item));

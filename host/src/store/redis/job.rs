@@ -80,12 +80,17 @@ pub(super) struct Taking {
 }
 
 impl Taking {
-    /// Whether it is one charge that nothing has to be remembered of, but how much was taken when.
+    /// Whether it is charges that refuse, each on a counter of its own, of which nothing has to be remembered but how much was taken when.
     pub(super) fn is_plain(&self) -> bool {
-        let ([item], None) = (self.items.as_slice(), &self.once) else { return false };
-        let Item { rule, cost, mode, .. } = item;
-        let counts_time = rule.algorithm != Algorithm::Concurrency && rule.hold_us == 0 && !rule.tells_numbers();
-        counts_time && *mode == Mode::Enforce && *cost > 0
+        let plain = |item: &Item| {
+            let Item { rule, cost, mode, .. } = item;
+            let counts_time = rule.algorithm != Algorithm::Concurrency && rule.hold_us == 0 && !rule.tells_numbers();
+            counts_time && *mode == Mode::Enforce && *cost > 0
+        };
+        self.once.is_none()
+            && !self.items.is_empty()
+            && self.items.len() == self.keys.len()
+            && self.items.iter().all(plain)
     }
 }
 

@@ -48,18 +48,20 @@ impl Words {
         self.words.extend(words);
     }
 
-    /// Charges that are alone in their lists, each on the next key, and how often each is made.
-    pub(super) fn runs<'a>(&mut self, charges: impl Iterator<Item = (&'a Item, usize)>) {
+    /// Lists of charges that are each on the next key, and how often each list is made.
+    pub(super) fn runs<'a>(&mut self, lists: impl Iterator<Item = (&'a [Item], usize)>) {
         let (count_at, mut run_at) = (self.words.len(), self.words.len());
         self.add([0]);
-        let mut last = None;
-        for (item, times) in charges {
-            let like = (item.rule, item.cost, times);
-            if last != Some(like) {
-                last = Some(like);
+        let mut last: Option<(&[Item], usize)> = None;
+        for (items, times) in lists {
+            if !last.is_some_and(|(like, often)| often == times && are_alike(like, items)) {
+                last = Some((items, times));
                 run_at = self.words.len();
-                let (cost, part) = self.amount(&item.rule, item.cost, item.holder);
-                self.add([0, self.rule(&item.rule), cost, part, times as u64]);
+                self.add([0, times as u64, items.len() as u64]);
+                for item in items {
+                    let (cost, part) = self.amount(&item.rule, item.cost, item.holder);
+                    self.add([self.rule(&item.rule), cost, part]);
+                }
                 self.count(count_at);
             }
             self.count(run_at);
@@ -129,6 +131,12 @@ impl Words {
             call.arg(holder.to_le_bytes().as_slice());
         }
     }
+}
+
+/// Whether the charges are the same, on whatever keys.
+fn are_alike(some: &[Item], others: &[Item]) -> bool {
+    let alike = |(one, other): (&Item, &Item)| one.rule == other.rule && one.cost == other.cost;
+    some.len() == others.len() && some.iter().zip(others).all(alike)
 }
 
 fn of_rule(rule: &Rule) -> impl Iterator<Item = u64> {

@@ -1,7 +1,8 @@
 -- Takes lists of charges one after another, each whole or not at all.
 --
--- After the rules comes how many runs there are, and the runs: each so many charges that are alike and alone in their lists, enforced, of windows or
--- buckets that neither hold nor tell their numbers, the first on the first key and each on the next. A run: how many; index of the rule, cost, the part of the cost, how often.
+-- After the rules comes how many runs there are, and the runs: each so many lists that are alike, of charges that refuse, each on a key of its own, of
+-- windows or buckets that neither hold nor tell their numbers, the first on the first key and each on the next. A run: how many lists, how often each,
+-- how many charges each has; the charges. Such a charge: index of the rule, cost, the part of the cost.
 --
 -- Then come all other lists. A list: how many charges, how often, the index of the key that remembers it or 0; the charges. A charge:
 -- index of its key, index of its rule, mode, cost, and of a bucket the part of the cost, of slots the index of the holder.
@@ -136,17 +137,12 @@ end
 -- Makes one charge that refuses so many times, as most lists are, and answers how often it was admitted. Nothing is prepared for going back.
 local function charge_alone(slot, rule, cost, part, times)
   local take, left = takes[words[rule]], times
-  pull(slot, rule)
   while left > 0 and take(slot, rule, cost, part) do left = left - 1 end
   if left < times then
     keep(slot, rule)
     number(slot, rule)
   end
   return times - left
-end
-
-local function charge_any(slot, rule, cost, part, times)
-  return read(slot, words[rule], held[slot]) and charge_alone(slot, rule, cost, part, times) or 0
 end
 
 -- Writes a counter that was held as `life` says, and ends at this moment.
@@ -160,21 +156,21 @@ local function write_plain(slot, life, ending, slack, state)
   end
 end
 
--- Each makes the charges of a run on keys that nothing is known of yet, as `charge_any` does step by step, and writes at once. Counters that are
--- not plain go to `charge_any`.
+-- Each makes one charge of every list of a run, which is on each `step`th key, as `takes` does step by step. `often` says how often each list is
+-- made; what fits less often lowers it, and a counter that is not plain makes it -1. Writes only if it shall, since another charge may refuse.
 local plainly = {}
 
-plainly[BUCKET] = function(first, last, rule, cost, cost_part, times)
+plainly[BUCKET] = function(first, step, often, writes, rule, cost, cost_part)
   local cap, room, room_part, slack = words[rule + 2], words[rule + 3], words[rule + 4], words[rule + 5]
-  local latest, admitted = now + room, 0
-  for slot = first, last do
-    local value, life, tat, part = held[slot], 0, 0, 0
+  local latest, slot = now + room, first
+  for list = 1, #often do
+    local times, value, life, tat, part = often[list], held[slot], 0, 0, 0
     if value then
       if #value == 17 then life, tat, part = decode('<I6I7I4', value) else part = cap end
     end
     if tat > latest or part >= cap then
-      admitted = admitted + charge_any(slot, rule, cost, cost_part, times)
-    else
+      often[list] = -1
+    elseif times > 0 then
       if tat < now then tat, part = now, 0 end
       local left = times
       while left > 0 do
@@ -183,78 +179,96 @@ plainly[BUCKET] = function(first, last, rule, cost, cost_part, times)
         if next_tat > latest or next_tat == latest and next_part > room_part then break end
         tat, part, left = next_tat, next_part, left - 1
       end
-      if left < times then
-        write_plain(slot, life, tat + 1, slack, pack('<I7I4', tat, part))
-        admitted = admitted + times - left
-      end
+      if left > 0 then often[list] = times - left end
+      if writes and left < times then write_plain(slot, life, tat + 1, slack, pack('<I7I4', tat, part)) end
     end
+    slot = slot + step
   end
-  return admitted
 end
 
-plainly[FIXED] = function(first, last, rule, cost, _, times)
+plainly[FIXED] = function(first, step, often, writes, rule, cost)
   local present, ending = bounds(rule)
-  local most, slack, admitted = words[rule + 2], words[rule + 5], 0
+  local most, slack, slot = words[rule + 2], words[rule + 5], first
   if ending <= now then present = -1 end -- A calendar that is over.
-  for slot = first, last do
-    local value, life, start, used = held[slot], 0, 0, 0
+  for list = 1, #often do
+    local times, value, life, start, used = often[list], held[slot], 0, 0, 0
     if value then
       if #value == 17 then life, start, used = decode('<I6I7I4', value) else start = ending end
     end
     if start >= ending or used > 1e9 or present < 0 then
-      admitted = admitted + charge_any(slot, rule, cost, 0, times)
-    else
+      often[list] = -1
+    elseif times > 0 then
       if start < present then start, used = present, 0 end
-      local fitting = min(times, floor((most - used) / cost))
-      if fitting > 0 then
-        write_plain(slot, life, ending, slack, pack('<I7I4', start, used + fitting * cost))
-        admitted = admitted + fitting
-      end
+      local fitting = min(times, max(floor((most - used) / cost), 0))
+      if fitting < times then often[list] = fitting end
+      if writes and fitting > 0 then write_plain(slot, life, ending, slack, pack('<I7I4', start, used + fitting * cost)) end
     end
+    slot = slot + step
   end
-  return admitted
 end
 
 plainly[CALENDAR] = plainly[FIXED]
 
-plainly[SLIDING] = function(first, last, rule, cost, _, times)
+plainly[SLIDING] = function(first, step, often, writes, rule, cost)
   local window, most, slack = words[rule + 1], words[rule + 2], words[rule + 5]
-  local present, admitted = now - now % window, 0
+  local present, slot = now - now % window, first
   local covered, ending = window - now + present, present + 2 * window
-  for slot = first, last do
-    local value, life, start, earlier, used = held[slot], 0, 0, 0, 0
+  for list = 1, #often do
+    local times, value, life, start, earlier, used = often[list], held[slot], 0, 0, 0, 0
     if value then
       if #value == 21 then life, start, earlier, used = decode('<I6I7I4I4', value) else start = ending end
     end
     if start >= present + window or earlier > 1e9 or used > 1e9 then
-      admitted = admitted + charge_any(slot, rule, cost, 0, times)
-    else
+      often[list] = -1
+    elseif times > 0 then
       start = start - start % window
       if start < present then
         earlier, used = start + window == present and used or 0, 0
       end
       local room = most - used - (earlier > 0 and share(earlier, covered, window) or 0)
-      local fitting = min(times, floor(room / cost))
-      if fitting > 0 then
-        write_plain(slot, life, ending, slack, pack('<I7I4I4', present, earlier, used + fitting * cost))
-        admitted = admitted + fitting
+      local fitting = min(times, max(floor(room / cost), 0))
+      if fitting < times then often[list] = fitting end
+      if writes and fitting > 0 then write_plain(slot, life, ending, slack, pack('<I7I4I4', present, earlier, used + fitting * cost)) end
+    end
+    slot = slot + step
+  end
+end
+
+-- Where the run says what its charges are, and which key is the first. The last charge is written at once: all others fit by then.
+local function charge_run(at, charges, first, often)
+  local function make(index, writes)
+    local word = at + 3 * (index - 1)
+    local rule = words[word]
+    plainly[words[rule]](first + index - 1, charges, often, writes, rule, words[word + 1], words[word + 2])
+  end
+  for index = 1, charges do make(index, index == charges) end
+  for index = 1, charges - 1 do make(index, true) end
+end
+
+local admitted, at, remembered, size = 0, 5 + rules * WORDS_OF_RULE, {}, #words
+local alone = 0
+for _ = 1, words[at - 1] do
+  local lists, times, charges, first, often = words[at], words[at + 1], words[at + 2], alone + 1, {}
+  for list = 1, lists do often[list] = times end
+  charge_run(at + 3, charges, first, often)
+  for list = 1, lists do
+    if often[list] >= 0 then
+      admitted = admitted + often[list]
+    else -- Said again at the end, as any other list.
+      local last = #words
+      words[last + 1], words[last + 2], words[last + 3] = charges, times, 0
+      for index = 0, charges - 1 do
+        local from, to = at + 3 + 3 * index, last + 4 + 5 * index
+        words[to], words[to + 1], words[to + 2] = first + (list - 1) * charges + index, words[from], ENFORCE
+        words[to + 3], words[to + 4] = words[from + 1], words[from + 2]
       end
     end
   end
-  return admitted
+  alone = alone + lists * charges
+  at = at + 3 + 3 * charges
 end
 
-local admitted, at, remembered = 0, 4 + rules * WORDS_OF_RULE, {}
-local alone, runs = 0, words[at]
-for _ = 1, runs do
-  local first, rule = alone + 1, words[at + 2]
-  alone = alone + words[at + 1]
-  admitted = admitted + plainly[words[rule]](first, alone, rule, words[at + 3], words[at + 4], words[at + 5])
-  at = at + 5
-end
-at = at + 1
-
--- Whether the counter can be read: one that was charged alone holds something else now.
+-- Whether the counter can be read: one that was charged in a run holds something else now.
 local function readable(slot, kind)
   if moments[slot] then return true end
   local value = held[slot]
@@ -262,32 +276,36 @@ local function readable(slot, kind)
   return type(value) ~= 'table' and read(slot, kind, value)
 end
 
-while words[at] do
-  local last, times, once = at + words[at] * 5 - 2, words[at + 1], words[at + 2]
-  at = at + 3
-  -- A list that was remembered is answered as before, and one with a counter that cannot be read not at all: the caller sees both.
-  local sound = once == 0 or not (held[once] or remembered[once])
-  for index = at, last, 5 do
-    sound = sound and readable(words[index], words[words[index + 1]])
-  end
-  if sound then
-    for index = at, last, 5 do pull(words[index], words[index + 1]) end
-    local slot, rule, cost, part = words[at], words[at + 1], words[at + 3], words[at + 4]
-    if last == at and once == 0 and words[at + 2] == ENFORCE and cost + part > 0 then
-      admitted = admitted + charge_alone(slot, rule, cost, part, times)
-    else
-      local memory = once > 0 and memory_of(at, last)
-      if admit(at, last) then
-        admitted = admitted + 1
-        if memory then
-          remembered[once] = true
-          call('SET', KEYS[once], memory, 'PX', REMEMBERED)
+local function charge_lists(at, ending)
+  while at <= ending do
+    local last, times, once = at + words[at] * 5 + 2, words[at + 1], words[at + 2]
+    at = at + 3
+    -- A list that was remembered is answered as before, and one with a counter that cannot be read not at all: the caller sees both.
+    local sound = once == 0 or not (held[once] or remembered[once])
+    for index = at, last, 5 do
+      sound = sound and readable(words[index], words[words[index + 1]])
+    end
+    if sound then
+      for index = at, last, 5 do pull(words[index], words[index + 1]) end
+      local slot, rule, cost, part = words[at], words[at + 1], words[at + 3], words[at + 4]
+      if last == at + 4 and once == 0 and words[at + 2] == ENFORCE and cost + part > 0 then
+        admitted = admitted + charge_alone(slot, rule, cost, part, times)
+      else
+        local memory = once > 0 and memory_of(at, last)
+        while times > 0 and admit(at, last) do
+          admitted, times = admitted + 1, times - 1
+          if memory then
+            remembered[once] = true
+            call('SET', KEYS[once], memory, 'PX', REMEMBERED)
+          end
         end
       end
     end
+    at = last + 1
   end
-  at = last + 5
 end
 
+charge_lists(size + 1, #words) -- As the caller counts, those of the runs come first.
+charge_lists(at, size)
 write_changed()
 return {now, admitted, held}
