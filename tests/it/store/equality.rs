@@ -1,5 +1,7 @@
 //! Random lists at random times: memory and Redis answer exactly as the arithmetic does.
 
+mod boundaries;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
