@@ -1,14 +1,15 @@
 //! The task behind a node: what leaves when, what came back, and what to do about a connection that is lost or silent.
 
+mod link;
+
 use std::collections::VecDeque;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -17,8 +18,9 @@ use super::connect::Dial;
 use super::fault;
 use super::job::{Failure, Job, Turn};
 use super::load::Load;
-use super::node::{self, Place, RedisTime};
+use super::node::{Place, RedisTime};
 use crate::model::{Fault, FaultKind};
+use link::{Link, Opening, Pushes, lost, moved, opened};
 
 /// How many calls may be under way: enough to keep the server busy while the next is made ready.
 const CALLS_UNDER_WAY: usize = 4;
@@ -26,10 +28,6 @@ const CALLS_UNDER_WAY: usize = 4;
 const LISTS_PER_CALL: usize = 64;
 /// How long a connection may be silent while an answer is due, before another is tried beside it.
 const SILENCE_BORNE: Duration = Duration::from_millis(250);
-/// How long to wait before a server is tried again that refused a connection, that spoke nonsense, and that did not answer.
-const AFTER_REFUSAL: Duration = Duration::from_millis(25);
-const AFTER_NONSENSE: Duration = Duration::from_millis(250);
-const AFTER_SILENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
     dial: Dial,
@@ -49,19 +47,6 @@ pub(super) struct Driver {
     down: Option<Fault>,
     alarm: Pin<Box<Sleep>>,
     alarm_is_set: bool,
-}
-
-/// A connection that is being opened.
-type Opening = Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>>;
-type Pushes = mpsc::UnboundedReceiver<PushInfo>;
-
-/// A connection that is open.
-struct Link {
-    connection: MultiplexedConnection,
-    pushes: Pushes,
-    number: u64,
-    under_way: usize,
-    heard: Instant,
 }
 
 /// A call under way.
@@ -228,60 +213,6 @@ impl Driver {
         matches!(self.place, Place::InCluster(_)).then_some(Turn::ToMaster)
     }
 
-    /// Gives the connection up, and opens another.
-    fn reopen(&mut self) {
-        self.link = None;
-        // What it waits for is another attempt beside a connection that was silent.
-        self.open_again = None;
-        self.open();
-    }
-
-    /// Turns to the new master, whatever became of the old one.
-    fn follow(&mut self) {
-        self.name = self.dial.name(&self.place.server());
-        self.opening = None;
-        self.reopen();
-    }
-
-    fn open(&mut self) {
-        if self.opening.is_some() || self.open_again.is_some() {
-            return;
-        }
-        let (sender, pushes) = mpsc::unbounded_channel();
-        let (dial, server) = (self.dial.clone(), self.place.server());
-        let check = self.place.check();
-        let opening = async move { node::open(&dial, &server, sender, check).await };
-        self.opening = Some((Box::pin(opening), pushes));
-    }
-
-    fn opened(&mut self, opened: RedisResult<MultiplexedConnection>, pushes: Pushes) {
-        self.opening = None;
-        match opened {
-            Ok(connection) => {
-                self.last_number += 1;
-                self.down = None;
-                let heard = Instant::now();
-                self.link = Some(Link { connection, pushes, number: self.last_number, under_way: 0, heard });
-            }
-            Err(error) => {
-                let fault = fault::unopened(&self.name, &error);
-                let pause = match () {
-                    () if error.is_connection_refusal() || error.code().is_some() => AFTER_REFUSAL,
-                    () if error.is_timeout() => AFTER_SILENCE,
-                    () => AFTER_NONSENSE,
-                };
-                let again = Instant::now() + pause;
-                self.open_again = Some(again);
-                self.remind(again);
-                if self.link.is_none() {
-                    let failure = Failure { fault: fault.clone(), turn: self.turn_away() };
-                    self.waiting.drain(..).for_each(|job| job.fail(failure.clone()));
-                    self.down = Some(fault);
-                }
-            }
-        }
-    }
-
     fn remind(&mut self, at: Instant) {
         if !self.alarm_is_set || at < self.alarm.deadline() {
             self.alarm.as_mut().reset(at);
@@ -329,13 +260,6 @@ impl Driver {
         let of_calls = self.under_way.iter().filter_map(|call| call.load.deadline());
         of_calls.chain(self.waiting.iter().map(|job| job.deadline)).min().into_iter().collect()
     }
-
-    /// Since when an answer is due and nothing was heard.
-    fn silent_since(&self) -> Option<Instant> {
-        let link = self.link.as_ref()?;
-        let oldest = self.under_way.iter().filter(|call| call.link == link.number).map(|call| call.sent).min()?;
-        Some(oldest.max(link.heard))
-    }
 }
 
 /// Waits for what comes back of a call. Looks at every call each time, since one that is new is not on its way before.
@@ -350,33 +274,4 @@ async fn landed(
         landed.pop_front().map_or(Poll::Pending, Poll::Ready)
     })
     .await
-}
-
-/// Waits for a connection that is being opened; for ever, if none is.
-async fn opened(opening: &mut Option<(Opening, Pushes)>) -> (RedisResult<MultiplexedConnection>, Pushes) {
-    let Some((opened, _)) = opening else { return pending().await };
-    let opened = opened.await;
-    let (_, pushes) = opening.take().expect("it was there a moment ago");
-    (opened, pushes)
-}
-
-/// Waits until the server hangs up.
-async fn lost(link: &mut Option<Link>) {
-    let Some(link) = link else { return pending().await };
-    while let Some(push) = link.pushes.recv().await {
-        if push.kind == PushKind::Disconnection {
-            return;
-        }
-    }
-}
-
-/// Waits until another server is the one.
-async fn moved(place: &mut Place) {
-    // The watch lives as long as we do.
-    if let Place::Master(watch) = place
-        && watch.master.changed().await.is_ok()
-    {
-        return;
-    }
-    pending().await
 }
