@@ -18,6 +18,8 @@ use crate::store::redis::node::{self, Place};
 const AFTER_REFUSAL: Duration = Duration::from_millis(25);
 const AFTER_NONSENSE: Duration = Duration::from_millis(250);
 const AFTER_SILENCE: Duration = Duration::from_secs(1);
+/// For how long a server that is away is tried as often as that; then once a second.
+const SHORT_OUTAGE: Duration = Duration::from_secs(30);
 
 /// A connection that is being opened.
 pub(super) type Opening = Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>>;
@@ -64,7 +66,7 @@ impl Driver {
         match opened {
             Ok(connection) => {
                 self.last_number += 1;
-                self.down = None;
+                (self.down, self.down_since) = (None, None);
                 let heard = Instant::now();
                 self.link = Some(Link { connection, pushes, number: self.last_number, under_way: 0, heard });
             }
@@ -75,7 +77,9 @@ impl Driver {
                     () if error.is_timeout() => AFTER_SILENCE,
                     () => AFTER_NONSENSE,
                 };
-                let again = Instant::now() + pause;
+                let now = Instant::now();
+                let is_long = now.duration_since(*self.down_since.get_or_insert(now)) > SHORT_OUTAGE;
+                let again = now + if is_long { pause.max(AFTER_SILENCE) } else { pause };
                 self.open_again = Some(again);
                 self.remind(again);
                 if self.link.is_none() {

@@ -45,6 +45,8 @@ pub(super) struct Driver {
     open_again: Option<Instant>,
     /// Why there is no connection, if the last attempt to open one failed.
     down: Option<Fault>,
+    /// Since when no attempt to open one has worked.
+    down_since: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
     alarm_is_set: bool,
 }
@@ -81,6 +83,7 @@ impl Driver {
             opening: None,
             open_again: None,
             down: None,
+            down_since: None,
             alarm: Box::pin(sleep_until(Instant::now())),
             alarm_is_set: false,
         };
