@@ -93,7 +93,17 @@ impl Member {
     /// Activates here what is active in the fleet.
     pub(super) async fn apply(&self, activation: Activation) -> Result<()> {
         let ready = self.make_ready(activation.revision).await?;
-        self.gate.activate(&ready.prepared, activation.generation);
+        // Whoever activates here, and whoever follows, may come with the same one, and with an earlier one later.
+        let _one_at_a_time = self.applying.lock().await;
+        let is_past = |applied: &Activation| applied.generation > activation.generation || *applied == activation;
+        if self.rosters.applied().is_some_and(|applied| is_past(&applied.activation)) {
+            return Ok(());
+        }
+        if activation.after_storm {
+            self.gate.activate_for_good(&ready.prepared, activation.generation);
+        } else {
+            self.gate.activate(&ready.prepared, activation.generation);
+        }
         tracing::info!(
             instance = self.instance,
             generation = activation.generation,
@@ -149,7 +159,7 @@ impl Member {
             storm.kind.name()
         );
         let by = format!("tollgate on {}", self.instance);
-        let done = self.switch(before, &by, &note, Some(generation)).await;
+        let done = self.switch_as(before, &by, &note, Some(generation), true).await;
         self.audit(&by, "roster.rollback", &format!("revision {revision} to {before}: {note}"), &done).await;
         if done.is_err() {
             // The registry says what is active; this host had gone back by itself.

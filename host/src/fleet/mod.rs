@@ -71,6 +71,7 @@ struct Member {
     instance: String,
     rosters: Rosters,
     intake: Intake,
+    applying: tokio::sync::Mutex<()>,
 }
 
 impl Fleet {
@@ -94,7 +95,14 @@ impl Fleet {
         let rosters = Rosters::new(gate.prepared(), own);
         let registry = Registry::new(documents);
         let intake = Intake::new(gate.engine().clone(), keyring);
-        let member = Arc::new(Member { gate, registry, instance: instance.to_owned(), rosters, intake });
+        let member = Arc::new(Member {
+            gate,
+            registry,
+            instance: instance.to_owned(),
+            rosters,
+            intake,
+            applying: tokio::sync::Mutex::default(),
+        });
         member.begin().await;
         let mut following = JoinSet::new();
         following.spawn(follow::follow(Arc::downgrade(&member)));

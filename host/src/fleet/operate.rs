@@ -200,9 +200,7 @@ impl Member {
             let bytes: Arc<[u8]> = self.registry.component(digest).await?.into();
             let record = self.registry.policy(digest).await?;
             let examined = self.intake.examine(&record, tier, &bytes).await;
-            let component = examined.map_err(|error| {
-                Error::new(error.kind(), format!("tier `{tier}`: {}", error.message())).because(error)
-            })?;
+            let component = examined.map_err(|error| Error::new(error.kind(), format!("tier `{tier}`: {error:#}")))?;
             if components.insert(digest.to_owned(), component).is_none() {
                 policies.push((record, bytes));
             }
@@ -228,6 +226,18 @@ impl Member {
         note: &str,
         expected: Option<u64>,
     ) -> Result<Activation> {
+        self.switch_as(revision, by, note, expected, false).await
+    }
+
+    /// The same; after a storm there is nothing to go back to.
+    pub(super) async fn switch_as(
+        &self,
+        revision: u64,
+        by: &str,
+        note: &str,
+        expected: Option<u64>,
+        after_storm: bool,
+    ) -> Result<Activation> {
         self.make_ready(revision).await?;
         let active = self.registry.active().await?;
         let generation = active.as_ref().map_or(FIRST_GENERATION, |active| active.generation);
@@ -244,6 +254,7 @@ impl Member {
             by: by.to_owned(),
             at: self.now(),
             note: note.to_owned(),
+            after_storm,
         };
         self.registry.activate(active.as_ref(), &next).await?;
         self.apply(next.clone()).await?;

@@ -68,6 +68,9 @@ pub struct Activation {
     /// What for.
     #[serde(default)]
     pub note: String,
+    /// Whether the fleet went back by itself: then it does not go back again from here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_storm: bool,
 }
 
 /// What an instance runs, by its own word.

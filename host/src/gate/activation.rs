@@ -81,6 +81,11 @@ impl Tollgate {
         self.0.roster.store(Arc::new(prepared.0.reissued(generation, Some(previous))));
     }
 
+    /// The same, but there is nothing to go back to: it is what the gate went back to.
+    pub(crate) fn activate_for_good(&self, prepared: &Prepared, generation: u64) {
+        self.0.roster.store(Arc::new(prepared.0.reissued(generation, None)));
+    }
+
     /// The time, as the policies are told it.
     pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()

@@ -147,7 +147,40 @@ async fn a_policy_that_traps_again_and_again_is_rolled_back_by_itself() -> Resul
     let active = one.registry().active().await?.expect("something is active");
     assert_eq!((active.generation, active.by.as_str()), (bad + 1, "tollgate on a"), "{active:?}");
     assert!(active.note.contains("could not make 20 decisions, the last by trap"), "{active:?}");
-    assert!(good < bad);
+    assert!(good < bad && active.after_storm);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_goes_back_one_step_and_not_two() -> Result<()> {
+    let documents = alone();
+    let (one, other) = (host(&documents, "a").await?, host(&documents, "b").await?);
+    let trapping = push_trapping(&one).await?;
+    let roster = |note: &str| {
+        let roster = json!({"tiers": {"free": {"policy": trapping, "config": {"note": note}}}, "default_tier": "free"});
+        RosterDocument::parse(roster.to_string().as_bytes()).unwrap()
+    };
+    activate(&one, roster("first")).await?;
+    let second = activate(&one, roster("second")).await?;
+    within(Duration::from_secs(2), "both run it", async || other.gate().generation() == second).await;
+    let evil = Request::new("acme", "alice")?.with_route("/evil")?;
+    for _ in 0..25 {
+        one.gate().decide(&evil).await;
+    }
+    within(Duration::from_secs(2), "both went back", async || other.gate().generation() == second + 1).await;
+    // What they went back to fails, too.
+    for gate in [one.gate(), other.gate()] {
+        for _ in 0..50 {
+            assert!(matches!(gate.decide(&evil).await.source, Source::PolicyFault(_)));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let active = one.registry().active().await?.map(|active| (active.generation, active.revision));
+    assert_eq!(
+        (active, one.gate().generation()),
+        (Some((second + 1, 1)), second + 1),
+        "forth again, it would be the second"
+    );
     Ok(())
 }
 

@@ -119,6 +119,8 @@ records! {
         at: String,
         /// What for.
         note: String,
+        /// Whether the fleet went back by itself; left out if not.
+        after_storm: bool,
     }
     /// What an instance runs, by its own word.
     Instance {

@@ -45,7 +45,8 @@ fn the_document_tells_of_records_as_they_are() {
     assert_eq!(schema::<Tenant>(), keys(&roster.tenants["acme"]));
     let revision = fleet::Revision { revision: 1, by: text(), at: text(), note: text(), roster };
     assert_eq!(schema::<Revision>(), keys(&revision));
-    let activation = fleet::Activation { generation: 1, revision: 1, before: 0, by: text(), at: text(), note: text() };
+    let (by, at, note) = (text(), text(), text());
+    let activation = fleet::Activation { generation: 1, revision: 1, before: 0, by, at, note, after_storm: true };
     assert_eq!(schema::<Activation>(), keys(&activation));
     let tier = fleet::TierRecord { tier: text(), tenant: Some(text()), policy: text(), digest: text() };
     assert_eq!(schema::<InstanceTier>(), keys(&tier));
