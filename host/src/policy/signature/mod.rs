@@ -134,14 +134,13 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// Fails with what is wrong with the first of them.
+    /// Fails with what is wrong with the one that came furthest: whoever reads it learns what is left to do, in whatever order they stand.
     pub fn verify(&self, digest: &[u8; 32], tier: &str, signatures: &[Signature]) -> Result<&str, SignatureError> {
         let mut wrong = SignatureError::Missing;
         for signature in signatures.iter().take(MOST) {
             match self.verify_one(digest, tier, signature) {
                 Ok(name) => return Ok(name),
-                // What is wrong with a key of ours says more than that there is a stranger's.
-                Err(error) if matches!(wrong, SignatureError::Missing | SignatureError::UnknownKey(_)) => wrong = error,
+                Err(error) if error.checks_passed() > wrong.checks_passed() => wrong = error,
                 Err(_) => {}
             }
         }
@@ -197,6 +196,19 @@ pub enum SignatureError {
     },
     /// It is by a key of this name, and of other bytes than these.
     Wrong(String),
+}
+
+impl SignatureError {
+    /// How many of the checks of a signature were passed, in the order in which they are made.
+    fn checks_passed(&self) -> u8 {
+        match self {
+            Self::Missing => 0,
+            Self::UnknownKey(_) => 1,
+            Self::Revoked(_) => 2,
+            Self::OtherTier { .. } => 3,
+            Self::Wrong(_) => 4,
+        }
+    }
 }
 
 impl fmt::Display for SignatureError {

@@ -72,12 +72,29 @@ fn one_good_signature_among_several_is_enough() {
     let digest = sha256(b"component");
     let signatures = [old.sign(&digest), new.sign(&digest)];
     let revoked = SigningKeyConfig { revoked: true, ..old_public };
-    assert_eq!(ring_of([revoked.clone(), new_public]).verify(&digest, "pro", &signatures), Ok("new"));
-    assert_eq!(
-        ring_of([revoked]).verify(&digest, "pro", &signatures),
-        Err(SignatureError::Revoked("old".to_owned())),
-        "the first is told"
-    );
+    assert_eq!(ring_of([revoked, new_public]).verify(&digest, "pro", &signatures), Ok("new"));
+}
+
+#[test]
+fn of_several_the_one_that_came_furthest_is_told_in_whatever_order_they_stand() {
+    let [stranger, old, other, changed] = ["stranger", "old", "other", "changed"].map(key);
+    let digest = sha256(b"component");
+    let mut signatures =
+        [stranger.0.sign(&digest), old.0.sign(&digest), other.0.sign(&digest), changed.0.sign(&[0; 32])];
+    let revoked = SigningKeyConfig { revoked: true, ..old.1 };
+    let for_free = SigningKeyConfig { tiers: Some(vec!["free".to_owned()]), ..other.1 };
+    let ring = ring_of([revoked, for_free, changed.1]);
+    let told = |signatures: &[Signature]| ring.verify(&digest, "pro", signatures).unwrap_err();
+    for _ in 0..signatures.len() {
+        signatures.rotate_left(1);
+        let of = |names: &[&PrivateKey]| {
+            let keys: Vec<_> = names.iter().map(|key| key.public_key()).collect();
+            signatures.iter().copied().filter(|signature| keys.contains(&signature.key)).collect::<Vec<_>>()
+        };
+        assert!(matches!(told(&of(&[&stranger.0, &old.0])), SignatureError::Revoked(_)));
+        assert!(matches!(told(&of(&[&stranger.0, &old.0, &other.0])), SignatureError::OtherTier { .. }));
+        assert!(matches!(told(&signatures), SignatureError::Wrong(_)));
+    }
 }
 
 #[test]
