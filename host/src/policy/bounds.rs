@@ -57,14 +57,14 @@ impl Bounds {
     /// asked for that tenant for a while.
     pub const STRIKES: u32 = 2;
     /// For how many tenants it may do so once until it is not asked for any.
-    pub const STRUCK_WARDS: usize = 4;
+    pub const STRUCK_TENANTS: usize = 4;
     /// How long that is remembered.
     pub const QUARANTINE_MEMORY: Duration = Duration::from_secs(10);
     /// How long a policy is not asked at first; twice as long each time that it fails the one decision by which it is tried then.
     pub const QUARANTINE_FIRST: Duration = Duration::from_secs(1);
     /// The longest that it is not asked.
     pub const QUARANTINE_LONGEST: Duration = Duration::from_secs(60);
-    /// How many sets of tenants are told apart, by a hash of their names, when it comes to that.
+    /// How many tenants of one policy are remembered for it. Where it uses up what it has for one more, it is not asked for any.
     pub const WARDS: usize = 64;
     /// Warm instances that one policy keeps for each core. None is held while a store is waited for.
     pub const WARM_PER_CORE: usize = 64;

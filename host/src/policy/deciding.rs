@@ -14,6 +14,7 @@ use super::asked::{Checks, Wanted, is_held};
 use super::contract;
 use super::guest_time::Left;
 use super::holding::Holding;
+use super::quarantine::Conduct;
 use super::{Answer, Bounds, PolicyFault, Ruling};
 use crate::model::{Charge, Charged, Fault, FaultKind, PolicyFaultKind};
 use crate::store::{List, Outcomes, Reply, Store};
@@ -219,10 +220,10 @@ impl Deciding {
     }
 
     /// What is answered, by the ruling of the last pass.
-    pub(super) fn answer(self, ruling: Result<Ruling, PolicyFault>) -> Answer {
+    pub(super) fn answer(self, ruling: Result<Ruling, PolicyFault>, conduct: Conduct) -> Answer {
         Answer {
             ruling: self.strayed.map_or(ruling, Err),
-            used_up: false,
+            conduct,
             charged: self.charged,
             holding: self.holding.filter(|holding| !holding.held.is_empty()),
             misuse: self.fault.as_ref().and_then(misuse),

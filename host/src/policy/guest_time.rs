@@ -7,12 +7,17 @@ use wasmtime::UpdateDeadline;
 
 use super::engine::{Engine, TICK};
 
+/// The processor time after its ticks by which a guest that spins is known: an honest one needs a hundredth of it in all.
+const SPINNING: Duration = Duration::from_micros(500);
+/// The ticks of a guest that was kept waiting until its decision was late: the one under way, and one in which it may get done or show that it spins.
+const LAST_TICKS: u64 = 2;
+
 /// The time of one call into a guest.
 ///
 /// Ticks are cheap to watch and count by the clock on the wall, so on a busy machine they also count while the guest's thread waits for a
 /// core. A guest whose ticks are over is therefore asked for the processor time it used since: it is interrupted when that reaches its
-/// budget, and in any case when the decision's deadline is over. So an endless loop runs for at most twice its budget, and a guest that
-/// was merely kept waiting is not blamed.
+/// budget, and in any case when the decision's deadline is over; if that was so when it was asked first, two ticks later. So an endless loop
+/// runs for at most twice its budget, and a guest that was merely kept waiting is not blamed.
 pub(super) struct GuestTime {
     engine: Engine,
     budget: Duration,
@@ -87,17 +92,18 @@ impl GuestTime {
     /// What to do when the ticks are over.
     pub(super) fn expire(&mut self) -> UpdateDeadline {
         let used = processor_time();
+        let is_first = self.overtime_since.is_none();
         let since = *self.overtime_since.get_or_insert(used);
         let overtime = self.overtime + used.saturating_sub(since);
         let left = self.budget.saturating_sub(overtime);
         let now = self.engine.ticks();
         let last = self.until.max(self.ends_at);
-        // On a busy machine its decision may be late before its time is over. A tick of overtime tells one that spins from one that waits.
-        self.is_used_up = left < TICK || overtime >= TICK;
-        if left < TICK || now >= last {
+        // On a busy machine its decision may be late before its time is over. This tells one that spins from one that waits.
+        self.is_used_up = overtime >= SPINNING;
+        if left < TICK || (now >= last && !is_first) {
             return UpdateDeadline::Interrupt;
         }
-        let ticks = ticks(left).min(last - now);
+        let ticks = ticks(left).min(last.saturating_sub(now)).max(LAST_TICKS);
         self.ends_at = now + ticks;
         UpdateDeadline::Continue(ticks)
     }

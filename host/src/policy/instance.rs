@@ -10,6 +10,7 @@ use super::contract::{self, VERSION, Verdict as Told};
 use super::deciding::Deciding;
 use super::engine::Engine;
 use super::imports::{Call, LogBudget};
+use super::quarantine::Conduct;
 use super::{Answer, Bounds, PolicyFault, Ruling, Subject};
 use crate::model::{ChangeRules, PolicyFaultKind, Verdict};
 use crate::store;
@@ -104,12 +105,13 @@ impl Instance {
             Ok((answer,)) => answer.map_err(|message| shortened(&message)).and_then(checked),
             Err(error) => Err(fault_of(&error, data)),
         };
-        let used_up = match ruling.as_ref().err().map(|fault| fault.kind) {
-            Some(PolicyFaultKind::Memory) => true,
-            Some(PolicyFaultKind::Time) => data.time.is_used_up(),
-            _ => false,
+        let conduct = match ruling.as_ref().err().map(|fault| fault.kind) {
+            Some(PolicyFaultKind::Memory) => Conduct::UsedUp,
+            Some(PolicyFaultKind::Time) if data.time.is_used_up() => Conduct::UsedUp,
+            Some(PolicyFaultKind::Time) => Conduct::Doubtful,
+            _ => Conduct::Sound,
         };
-        Pass::Over(Answer { used_up, ..deciding.answer(ruling) })
+        Pass::Over(deciding.answer(ruling, conduct))
     }
 
     /// Whether it may serve again.

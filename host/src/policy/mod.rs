@@ -51,7 +51,7 @@ use deciding::Deciding;
 use instance::{Blueprint, Instance, Pass, StartError};
 use load::Loaded;
 pub(crate) use load::digest;
-use quarantine::Quarantine;
+use quarantine::{Conduct, Quarantine};
 use stateless::Passed;
 use warm::{Kept, Warm};
 
@@ -185,8 +185,8 @@ pub(crate) struct Ruling {
 pub(crate) struct Answer {
     /// What it decided, or its error.
     pub(crate) ruling: std::result::Result<Ruling, PolicyFault>,
-    /// Whether it failed since it had used up its time or its memory.
-    pub(crate) used_up: bool,
+    /// Whether it used up its time or its memory.
+    conduct: Conduct,
     /// Every charge that was made, in order.
     pub(crate) charged: Vec<Charged>,
     /// What is held of them, if something is.
@@ -276,12 +276,7 @@ impl Policy {
             PolicyFault { kind: PolicyFaultKind::Quarantine, message }
         })?;
         let answer = self.ask(subject, engine.tick_after(subject.deadline)).await;
-        // What cannot even start did start once: then the machine is at fault.
-        if answer.used_up {
-            self.quarantine.strike(tenant, leave, engine.ticks());
-        } else {
-            self.quarantine.pass(tenant, leave);
-        }
+        self.quarantine.leave(tenant, leave, answer.conduct, engine.ticks());
         Ok(answer)
     }
 
@@ -291,7 +286,8 @@ impl Policy {
         loop {
             let mut kept = match self.instance(tenant, until) {
                 Ok(kept) => kept,
-                Err(fault) => return deciding.answer(Err(fault)),
+                // It did start once: the machine may be at fault.
+                Err(fault) => return deciding.answer(Err(fault), Conduct::Doubtful),
             };
             let pass = kept.instance.pass(subject, deciding, until);
             self.keep(kept, tenant);

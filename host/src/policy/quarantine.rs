@@ -2,19 +2,20 @@
 //!
 //! A guest that spins is ended after its time, and until then keeps a thread that others wait for. So a tenant for whom a policy spun twice
 //! within ten seconds is shut out from it, and all tenants are where it spun for four of them: then the fault lies with the policy, not with
-//! what one tenant asks. After a second one decision is tried; each that fails makes the next wait twice as long, up to a minute.
+//! what one tenant asks. After a second one decision is tried; each that fails makes the next wait twice as long, up to a minute. One that was not
+//! done in time on a machine that had no time for it proves nothing: another is tried after as long as before.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Bounds;
 use super::guest_time::ticks;
 
 /// Who is shut out from one policy. Times are ticks of the engine.
 pub(super) struct Quarantine {
-    /// Whether somebody is: while nobody is, a decision costs one look at this.
-    shuts_out: AtomicBool,
+    /// Whether anybody is remembered: while nobody is, a decision costs one look at this.
+    remembers: AtomicBool,
     hasher: RandomState,
     wards: Mutex<Wards>,
 }
@@ -22,13 +23,28 @@ pub(super) struct Quarantine {
 /// Leave to ask the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leave {
-    /// It is the one decision by which a tenant's ward, or the policy's, may end.
-    tries: [bool; 2],
+    /// It is the one decision by which the tenant is tried.
+    tries_tenant: bool,
+    /// It is the one by which the policy is.
+    tries_policy: bool,
 }
 
+/// How a policy came through a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Conduct {
+    /// It did not use up what it had.
+    #[default]
+    Sound,
+    /// It was not done in time, and the machine may be to blame.
+    Doubtful,
+    /// It used up its time or its memory.
+    UsedUp,
+}
+
+#[derive(Default)]
 struct Wards {
-    /// Tenants, by a hash: those that share a ward share their fate.
-    tenants: Box<[Ward; Bounds::WARDS]>,
+    /// The tenants that are remembered, by a hash of their names; at most [`Bounds::WARDS`].
+    tenants: Vec<(u64, Ward)>,
     policy: Ward,
 }
 
@@ -50,62 +66,99 @@ const TRIAL: u64 = 100;
 
 impl Quarantine {
     pub(super) fn new() -> Self {
-        let wards = Wards { tenants: Box::new([Ward::default(); Bounds::WARDS]), policy: Ward::default() };
-        Self { shuts_out: AtomicBool::new(false), hasher: RandomState::new(), wards: Mutex::new(wards) }
+        Self { remembers: AtomicBool::new(false), hasher: RandomState::new(), wards: Mutex::default() }
     }
 
     /// Lets a decision for `tenant` through, or answers for how many ticks it is shut out.
     pub(super) fn enter(&self, tenant: &str, now: u64) -> Result<Leave, u64> {
-        if !self.shuts_out.load(Ordering::Relaxed) {
+        if !self.remembers.load(Ordering::Relaxed) {
             return Ok(Leave::default());
         }
-        let place = self.place(tenant);
-        let mut wards = self.wards.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wards { tenants, policy } = &mut *wards;
-        let Some(ward) = tenants.get_mut(place) else { return Ok(Leave::default()) };
+        let mut wards = self.wards();
+        wards.forget(now);
+        self.remembers.store(!wards.is_empty(), Ordering::Relaxed);
         // The tenant's first: whoever is shut out may not be the one by whom the policy is tried.
-        Ok(Leave { tries: [ward.enter(now)?, policy.enter(now)?] })
+        let tries_tenant = wards.of(self.hasher.hash_one(tenant)).map_or(Ok(false), |ward| ward.enter(now))?;
+        Ok(Leave { tries_tenant, tries_policy: wards.policy.enter(now)? })
     }
 
-    /// Takes note that the decision with this leave used up what it had.
-    pub(super) fn strike(&self, tenant: &str, leave: Leave, now: u64) {
-        let place = self.place(tenant);
-        let mut wards = self.wards.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wards { tenants, policy } = &mut *wards;
-        let Some(ward) = tenants.get_mut(place) else { return };
-        let [tries_tenant, tries_policy] = leave.tries;
-        ward.strike(tries_tenant, now);
-        if ward.strikes >= Bounds::STRIKES {
-            ward.shut(now);
-        }
-        policy.strike(tries_policy, now);
-        if tenants.iter().filter(|ward| ward.is_suspect(now)).count() >= Bounds::STRUCK_WARDS {
-            policy.shut(now);
-        }
-        self.shuts_out.store(true, Ordering::Relaxed);
-    }
-
-    /// Takes note that it did not. What was tried by it is over.
-    pub(super) fn pass(&self, tenant: &str, leave: Leave) {
-        if leave == Leave::default() {
+    /// Takes note of how the decision with this leave went.
+    pub(super) fn leave(&self, tenant: &str, leave: Leave, conduct: Conduct, now: u64) {
+        if leave == Leave::default() && conduct != Conduct::UsedUp {
             return;
         }
-        let place = self.place(tenant);
-        let mut wards = self.wards.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wards { tenants, policy } = &mut *wards;
-        let [tries_tenant, tries_policy] = leave.tries;
-        if let (true, Some(ward)) = (tries_tenant, tenants.get_mut(place)) {
-            *ward = Ward::default();
+        let tenant = self.hasher.hash_one(tenant);
+        let mut wards = self.wards();
+        match conduct {
+            Conduct::Sound => wards.acquit(tenant, leave),
+            Conduct::Doubtful => wards.adjourn(tenant, leave, now),
+            Conduct::UsedUp => wards.strike(tenant, leave, now),
         }
-        if tries_policy {
-            *policy = Ward::default();
-        }
-        let is_shut = |ward: &Ward| ward.until > 0;
-        self.shuts_out.store(is_shut(policy) || tenants.iter().any(is_shut), Ordering::Relaxed);
+        self.remembers.store(!wards.is_empty(), Ordering::Relaxed);
     }
 
-    fn place(&self, tenant: &str) -> usize {
-        usize::try_from(self.hasher.hash_one(tenant) % Bounds::WARDS as u64).unwrap_or(0)
+    fn wards(&self) -> MutexGuard<'_, Wards> {
+        self.wards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wards {
+    fn is_empty(&self) -> bool {
+        self.tenants.is_empty() && self.policy.until == 0
+    }
+
+    fn of(&mut self, tenant: u64) -> Option<&mut Ward> {
+        self.tenants.iter_mut().find(|(hash, _)| *hash == tenant).map(|(_, ward)| ward)
+    }
+
+    fn forget(&mut self, now: u64) {
+        self.tenants.retain(|(_, ward)| !ward.is_forgotten(now));
+        if self.policy.is_forgotten(now) {
+            self.policy = Ward::default();
+        }
+    }
+
+    /// What was tried is over.
+    fn acquit(&mut self, tenant: u64, leave: Leave) {
+        if leave.tries_tenant {
+            self.tenants.retain(|(hash, _)| *hash != tenant);
+        }
+        if leave.tries_policy {
+            self.policy = Ward::default();
+        }
+    }
+
+    /// What was tried is tried again after as long as before.
+    fn adjourn(&mut self, tenant: u64, leave: Leave, now: u64) {
+        if let (true, Some(ward)) = (leave.tries_tenant, self.of(tenant)) {
+            ward.until = now + ward.spell;
+        }
+        if leave.tries_policy {
+            self.policy.until = now + self.policy.spell;
+        }
+    }
+
+    fn strike(&mut self, tenant: u64, leave: Leave, now: u64) {
+        self.forget(now);
+        if self.of(tenant).is_none() && self.tenants.len() < Bounds::WARDS {
+            self.tenants.push((tenant, Ward::default()));
+        }
+        let ward = self.of(tenant);
+        let is_one_too_many = ward.is_none();
+        if let Some(ward) = ward {
+            ward.strike(leave.tries_tenant, now);
+            if ward.strikes >= Bounds::STRIKES {
+                ward.shut(now);
+            }
+        }
+        if leave.tries_policy {
+            self.policy.strike(true, now);
+        }
+        // What a tenant of its own is shut out for counts no more against the policy.
+        let suspects = self.tenants.iter().filter(|(_, ward)| ward.until == 0).count();
+        if suspects >= Bounds::STRUCK_TENANTS || is_one_too_many {
+            self.policy.shut(now);
+        }
     }
 }
 
@@ -123,9 +176,6 @@ impl Ward {
     }
 
     fn strike(&mut self, is_tried: bool, now: u64) {
-        if self.until == 0 && now > self.struck.saturating_add(FORGOTTEN) {
-            *self = Self::default();
-        }
         self.struck = now;
         self.strikes = self.strikes.saturating_add(1);
         if is_tried {
@@ -142,9 +192,8 @@ impl Ward {
         }
     }
 
-    /// Whether it was struck of late and is not shut: what a tenant of its own is shut out for counts no more against the policy.
-    fn is_suspect(&self, now: u64) -> bool {
-        self.until == 0 && self.strikes > 0 && now <= self.struck.saturating_add(FORGOTTEN)
+    fn is_forgotten(&self, now: u64) -> bool {
+        now > self.struck.max(self.until).saturating_add(FORGOTTEN)
     }
 }
 
@@ -152,34 +201,20 @@ impl Ward {
 mod tests {
     use super::*;
 
-    /// Tenants that share no ward, so that each test says what it means.
-    fn tenants(quarantine: &Quarantine, count: usize) -> Vec<String> {
-        let mut tenants: Vec<String> = Vec::new();
-        for number in 0.. {
-            let tenant = format!("tenant-{number}");
-            if tenants.iter().all(|other| quarantine.place(other) != quarantine.place(&tenant)) {
-                tenants.push(tenant);
-            }
-            if tenants.len() == count {
-                break;
-            }
-        }
-        tenants
-    }
-
     fn strikes(quarantine: &Quarantine, tenant: &str, now: u64) {
         let leave = quarantine.enter(tenant, now).expect("it is let in");
-        quarantine.strike(tenant, leave, now);
+        quarantine.leave(tenant, leave, Conduct::UsedUp, now);
     }
 
     #[test]
     fn who_strikes_twice_is_shut_out_and_nobody_else() {
         let quarantine = Quarantine::new();
-        let [bad, good] = [0, 1].map(|at| tenants(&quarantine, 2)[at].clone());
-        strikes(&quarantine, &bad, 10);
-        strikes(&quarantine, &bad, 5_000);
-        assert_eq!(quarantine.enter(&bad, 5_100), Err(900));
-        assert_eq!(quarantine.enter(&good, 5_100), Ok(Leave::default()));
+        strikes(&quarantine, "acme", 10);
+        strikes(&quarantine, "acme", 5_000);
+        assert_eq!(quarantine.enter("acme", 5_100), Err(900));
+        for other in 0..1_000 {
+            assert_eq!(quarantine.enter(&format!("globex-{other}"), 5_100), Ok(Leave::default()));
+        }
     }
 
     #[test]
@@ -201,14 +236,29 @@ mod tests {
         for spell in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
             let tried = quarantine.enter("acme", now).expect("one is tried");
             assert_eq!(quarantine.enter("acme", now), Err(TRIAL), "and no other meanwhile");
-            quarantine.strike("acme", tried, now + 10);
+            quarantine.leave("acme", tried, Conduct::UsedUp, now + 10);
             assert_eq!(quarantine.enter("acme", now + 10), Err(spell));
             now += 10 + spell;
         }
         let tried = quarantine.enter("acme", now).expect("one is tried");
-        quarantine.pass("acme", tried);
+        quarantine.leave("acme", tried, Conduct::Sound, now);
         assert_eq!(quarantine.enter("acme", now), Ok(Leave::default()));
-        assert!(!quarantine.shuts_out.load(Ordering::Relaxed));
+        assert!(!quarantine.remembers.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn one_that_proved_nothing_is_tried_again_after_as_long() {
+        let quarantine = Quarantine::new();
+        strikes(&quarantine, "acme", 0);
+        strikes(&quarantine, "acme", 0);
+        for now in [1_000, 2_000, 3_000] {
+            let tried = quarantine.enter("acme", now).expect("one is tried");
+            quarantine.leave("acme", tried, Conduct::Doubtful, now);
+            assert_eq!(quarantine.enter("acme", now), Err(1_000));
+        }
+        let quarantine = Quarantine::new();
+        (0..9).for_each(|_| quarantine.leave("acme", Leave::default(), Conduct::Doubtful, 0));
+        assert_eq!(quarantine.enter("acme", 0), Ok(Leave::default()), "nobody is blamed for the machine");
     }
 
     #[test]
@@ -223,29 +273,38 @@ mod tests {
     #[test]
     fn a_policy_that_strikes_for_four_tenants_is_asked_by_none() {
         let quarantine = Quarantine::new();
-        let tenants = tenants(&quarantine, 5);
-        for tenant in tenants.iter().take(3) {
+        for tenant in ["a", "b", "c"] {
             strikes(&quarantine, tenant, 0);
         }
-        assert_eq!(quarantine.enter(&tenants[4], 1), Ok(Leave::default()));
-        strikes(&quarantine, &tenants[3], 1);
-        assert_eq!(quarantine.enter(&tenants[4], 2), Err(999));
+        assert_eq!(quarantine.enter("e", 1), Ok(Leave::default()));
+        strikes(&quarantine, "d", 1);
+        assert_eq!(quarantine.enter("e", 2), Err(999));
         // The fifth did nothing: the policy is tried by it, and is as before.
-        let tried = quarantine.enter(&tenants[4], 1_001).expect("one is tried");
-        quarantine.pass(&tenants[4], tried);
-        assert_eq!(quarantine.enter(&tenants[0], 1_002), Ok(Leave::default()));
+        let tried = quarantine.enter("e", 1_001).expect("one is tried");
+        quarantine.leave("e", tried, Conduct::Sound, 1_001);
+        assert_eq!(quarantine.enter("a", 1_002), Ok(Leave::default()));
     }
 
     #[test]
     fn tenants_that_are_shut_out_do_not_shut_out_the_others() {
         let quarantine = Quarantine::new();
-        let tenants = tenants(&quarantine, 5);
-        for tenant in tenants.iter().take(4) {
+        for tenant in ["a", "b", "c", "d"] {
             strikes(&quarantine, tenant, 0);
-            if quarantine.enter(tenant, 0).is_ok() {
-                strikes(&quarantine, tenant, 0);
-            }
+            strikes(&quarantine, tenant, 0);
         }
-        assert_eq!(quarantine.enter(&tenants[4], 1), Ok(Leave::default()));
+        assert_eq!(quarantine.enter("e", 1), Ok(Leave::default()));
+    }
+
+    #[test]
+    fn a_policy_is_asked_by_none_when_there_is_no_room_for_another_to_shut_out() {
+        let quarantine = Quarantine::new();
+        for tenant in 0..Bounds::WARDS {
+            strikes(&quarantine, &tenant.to_string(), 0);
+            strikes(&quarantine, &tenant.to_string(), 0);
+        }
+        assert_eq!(quarantine.enter("other", 0), Ok(Leave::default()));
+        strikes(&quarantine, "one too many", 0);
+        assert_eq!(quarantine.enter("other", 0), Err(1_000));
+        assert_eq!(quarantine.enter("other", 11_001), Ok(Leave::default()), "all of it is forgotten");
     }
 }

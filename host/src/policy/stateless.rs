@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::digest;
 use super::instance::{Blueprint, Instance, Pass, StartError};
+use super::quarantine::Conduct;
 use super::{Answer, PolicyFault, Ruling, Subject};
 use crate::model::{Charged, PolicyFaultKind, Request, Verdict};
 use crate::store::Memory;
@@ -105,7 +106,7 @@ fn decided(instance: &mut Instance, subject: &Subject<'_>, until: u64) -> Answer
         Pass::Over(answer) => answer,
         Pass::Waits(deciding) => {
             let message = "counters in memory did not answer at once".to_owned();
-            deciding.answer(Err(PolicyFault { kind: PolicyFaultKind::Error, message }))
+            deciding.answer(Err(PolicyFault { kind: PolicyFaultKind::Error, message }), Conduct::Sound)
         }
     }
 }
