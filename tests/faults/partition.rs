@@ -28,6 +28,9 @@ pub(crate) fn minority(trial: &mut Trial) -> Result<()> {
         .collect();
     let load = Load::at(&cluster.target(), Shape::default())?;
     load.runs(Duration::from_millis(500));
+    // A replica in step is sent what is written only once it has said so, up to a second later.
+    let written = cluster.offset(0)?;
+    cluster.until("the replica has what was written", |cluster| Ok(cluster.offset(3)? >= written))?;
     let began = load.now();
     let walls = cluster.cut_off()?;
     cluster.until("the replica is a master", |cluster| cluster.has_role(3, "master"))?;
@@ -129,6 +132,13 @@ impl Cluster {
 
     fn has_role(&self, place: usize, role: &str) -> Result<bool> {
         Ok(self.node(place)?.run::<String>(&["INFO", "replication"])?.contains(&format!("role:{role}")))
+    }
+
+    /// How much was written to a server, in bytes of its replication.
+    fn offset(&self, place: usize) -> Result<u64> {
+        let told: String = self.node(place)?.run(&["INFO", "replication"])?;
+        let offset = told.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+        Ok(offset.context("a server tells its offset")?.trim().parse()?)
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
