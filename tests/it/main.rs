@@ -22,3 +22,4 @@ mod scenarios;
 mod server;
 mod signature;
 mod store;
+mod wasmwizard;

@@ -5,7 +5,7 @@
 //! ```json
 //! {
 //!   "limits": [
-//!     {"id": "second", "limit": "1/s burst 10"},
+//!     {"id": "second", "limit": "1/s burst 10", "counts": "requests"},
 //!     {"id": "jobs", "limit": "3 at once for 60s", "by": "tenant"},
 //!     {"id": "month", "limit": "1000/calendar-month Europe/Berlin", "by": "tenant", "hold_seconds": 120}
 //!   ],
@@ -30,6 +30,7 @@ pub struct Tiered {
 #[derive(Clone, Copy)]
 struct Terms {
     by: By,
+    counts: Counts,
     hold: Option<Duration>,
 }
 
@@ -49,6 +50,8 @@ struct LimitSettings {
     limit: Rule,
     #[serde(default)]
     by: By,
+    #[serde(default)]
+    counts: Counts,
     /// For how long the application may settle what a request really cost.
     #[serde(default)]
     hold_seconds: Option<u64>,
@@ -65,6 +68,17 @@ enum By {
     Tenant,
 }
 
+/// What a limit counts.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Counts {
+    /// What requests cost.
+    #[default]
+    Cost,
+    /// Each request as one, whatever it costs.
+    Requests,
+}
+
 impl Policy for Tiered {
     const NAME: &'static str = "tiered";
     const SCHEMA: &'static str = include_str!("../schema.json");
@@ -79,14 +93,14 @@ impl Policy for Tiered {
         if settings.len() > MAX_CHARGES {
             problems.push(format!("`limits` has {} entries; a decision charges at most {MAX_CHARGES}", settings.len()));
         }
-        for LimitSettings { id, limit: rule, by, hold_seconds } in settings {
+        for LimitSettings { id, limit: rule, by, counts, hold_seconds } in settings {
             if hold_seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
                 problems.push(format!("limit `{id}`: `hold_seconds` is not 1 to 86400"));
             }
             if limits.iter().any(|(earlier, _)| earlier.id() == id) {
                 problems.push(format!("limit id `{id}` stands twice; each limit needs a counter of its own"));
             }
-            let terms = Terms { by, hold: hold_seconds.map(Duration::from_secs) };
+            let terms = Terms { by, counts, hold: hold_seconds.map(Duration::from_secs) };
             limits.extend(problems.note(Limit::new(id, rule)).map(|limit| (limit, terms)));
         }
         problems.into_result(Self { limits, costs })
@@ -100,7 +114,8 @@ impl Policy for Tiered {
                 By::Tenant => "",
             };
             // A request takes one slot, whatever it costs.
-            let cost = if limit.rule().algorithm == Algorithm::Concurrency { cost.min(1) } else { cost };
+            let is_one = terms.counts == Counts::Requests || limit.rule().algorithm == Algorithm::Concurrency;
+            let cost = if is_one { cost.min(1) } else { cost };
             Charge { hold: terms.hold, ..limit.charge(key, cost) }
         });
         Ok(counters.charge(&charges.collect::<Vec<_>>())?.into())

@@ -1,6 +1,8 @@
 //! What becomes of what a request holds, once it is answered.
 
+use std::future::Future as _;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode};
@@ -58,12 +60,17 @@ impl Drop for Held {
     }
 }
 
-/// In the background: the client need not wait for it. Where it fails, the charges stay as they were taken, and slots free themselves.
+/// The client need not wait for it, but it is under way before the answer is: who is answered finds the slot free. Where it fails, the charges
+/// stay as they were taken, and slots free themselves.
 fn settle(gate: Tollgate, receipt: Receipt, spent: u64) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    runtime.spawn(async move {
+    let mut settling = Box::pin(async move {
         if let Err(fault) = gate.settle(&receipt, spent).await {
             tracing::warn!("failed to settle a receipt: {fault}");
         }
     });
+    if settling.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(settling);
+    }
 }
