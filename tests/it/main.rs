@@ -16,6 +16,7 @@ mod fuzz;
 mod gate;
 mod guard;
 mod intake;
+mod kanban;
 mod policy;
 mod prebuilt;
 mod scenarios;

@@ -1,6 +1,7 @@
 //! Every row there is.
 
 mod ceilings;
+mod edge;
 mod memory;
 mod redis;
 mod reload;
@@ -13,6 +14,7 @@ pub fn all() -> Vec<Group> {
     let mut groups = memory::groups();
     groups.extend(redis::groups());
     groups.extend(reload::groups());
+    groups.push(edge::group());
     groups.push(ceilings::group());
     groups
 }
