@@ -6,6 +6,8 @@ mod address;
 mod answer;
 mod identify;
 mod settle;
+#[cfg(all(test, feature = "tower"))]
+mod tests;
 #[cfg(feature = "tower")]
 mod tower;
 
