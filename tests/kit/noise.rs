@@ -52,6 +52,14 @@ impl Threads {
     }
 }
 
+/// How long all threads of this process stood in the queue for a core until now, together; zero where the system does not say so as Linux does.
+#[must_use]
+pub fn waited_for_a_core() -> Duration {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let waited = threads.filter_map(|thread| waited_ns(&fs::read_to_string(thread.path().join("schedstat")).ok()?));
+    Duration::from_nanos(waited.sum())
+}
+
 /// The second number of a schedstat: nanoseconds in the queue.
 fn waited_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().nth(1)?.parse().ok()

@@ -129,7 +129,7 @@ impl Member {
     /// Brings the last good roster back to a registry that lost it.
     async fn restore(&self, applied: &Applied, known: Option<&Activation>) -> Result<bool> {
         for (record, component) in &applied.ready.policies {
-            self.registry.put_policy(record, component).await?;
+            self.registry.keep_policy(record, component).await?;
         }
         if let Some(revision) = &applied.ready.revision {
             self.registry.put_revision(revision).await?;

@@ -145,7 +145,7 @@ impl Member {
         }
         let loaded = self.intake.compile(&component).await?;
         let id = loaded.id();
-        let mut record = PolicyRecord {
+        let record = PolicyRecord {
             digest: id.digest.clone(),
             name: id.name.clone(),
             version: id.version.clone(),
@@ -155,20 +155,7 @@ impl Member {
             cases,
             signatures,
         };
-        match self.registry.policy(&record.digest).await {
-            // Its first uploader stays; cases and signatures may come later.
-            Ok(known) => {
-                (record.by, record.at) = (known.by, known.at);
-                record.cases = record.cases.or(known.cases);
-                record.signatures.extend(known.signatures);
-                record.signatures.sort_unstable();
-                record.signatures.dedup();
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        self.registry.put_policy(&record, &component).await?;
-        Ok(record)
+        self.registry.keep_policy(&record, &component).await
     }
 
     async fn remove(&self, digest: &str) -> Result<()> {

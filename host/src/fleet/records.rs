@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::RosterDocument;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Signature;
 
 /// A policy of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,6 +27,27 @@ pub struct PolicyRecord {
     /// Its signatures, in text form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<String>,
+}
+
+impl PolicyRecord {
+    /// What is kept when this is uploaded where `known` is kept already.
+    pub(super) fn added_to(self, known: Self) -> Result<Self> {
+        let cases = self.cases.or(known.cases);
+        let mut signatures = known.signatures;
+        signatures.extend(self.signatures);
+        signatures.sort_unstable();
+        signatures.dedup();
+        if signatures.len() > Signature::MOST {
+            let message = format!(
+                "policy {} would have {} signatures; at most {}",
+                self.digest,
+                signatures.len(),
+                Signature::MOST
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        Ok(Self { by: known.by, at: known.at, cases, signatures, ..self })
+    }
 }
 
 /// The golden cases of a policy.

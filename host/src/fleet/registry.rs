@@ -28,6 +28,7 @@ pub(super) const MOST_POLICIES: usize = 1_000;
 /// How many revisions are kept: the newest, and the active one.
 const MOST_REVISIONS: u64 = 1_000;
 const AUDIT_LINES: usize = 10_000;
+const MOST_TURNS: usize = 32;
 /// How long an instance that says nothing counts as one.
 pub(super) const GONE_AFTER: Duration = Duration::from_secs(10);
 /// How long such an instance is remembered at all.
@@ -44,8 +45,9 @@ impl Registry {
         &*self.0
     }
 
-    /// Keeps a policy. One that is there already stays, with its first uploader.
-    pub(super) async fn put_policy(&self, record: &PolicyRecord, component: &[u8]) -> Result<()> {
+    /// Keeps a policy. Of one that is there already its first uploader stays, and cases and signatures are added: what others add at the
+    /// same moment is not lost. Answers what is kept then.
+    pub(super) async fn keep_policy(&self, record: &PolicyRecord, component: &[u8]) -> Result<PolicyRecord> {
         let others = self.policies().await?.iter().filter(|known| known.digest != record.digest).count();
         if others >= MOST_POLICIES {
             let message = format!("the registry keeps {MOST_POLICIES} policies; remove one that is in no roster");
@@ -53,7 +55,18 @@ impl Registry {
         }
         // The component first: whoever sees the record finds it.
         self.0.put(COMPONENTS, &record.digest, component).await?;
-        self.0.put(POLICIES, &record.digest, &written(record)).await
+        // Each turn that is lost is one that somebody else won.
+        for _ in 0..MOST_TURNS {
+            let known = self.0.get(POLICIES, &record.digest).await?;
+            let kept = match &known {
+                Some(known) => record.clone().added_to(read(POLICIES, known)?)?,
+                None => record.clone(),
+            };
+            if self.0.replace(POLICIES, &record.digest, known.as_deref(), &written(&kept)).await? {
+                return Ok(kept);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("many change the policy {} at once; try again", record.digest)))
     }
 
     /// Every policy, by digest.

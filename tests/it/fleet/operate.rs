@@ -1,10 +1,16 @@
 //! What an operator does, and what is refused.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::json;
 use tollgate::ErrorKind;
-use tollgate::fleet::RosterDocument;
+use tollgate::fleet::{RosterDocument, Upload};
+use tollgate::policy::{PrivateKey, Signature, built_in, sha256};
+use tollgate::store::{Documents, RedisDocuments};
 use tollgate::{Request, Source};
+use tollgate_tests::RedisServer;
 
 use super::{alone, asked, host, push, roster};
 
@@ -123,5 +129,37 @@ async fn an_explanation_tells_what_would_be_and_takes_nothing() -> Result<()> {
         assert_eq!(allowed().await, Some((taken < 2, Source::Policy)), "asked again");
         assert_eq!(fleet.gate().decide(&request).await.is_allowed(), taken < 2);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_that_two_hosts_add_at_the_same_moment_are_all_kept() -> Result<()> {
+    let redis = RedisServer::start()?;
+    let share = async || -> Result<Arc<dyn Documents>> {
+        let shared = RedisDocuments::connect(&redis.target(), "ratelimit", Duration::from_secs(5)).await?;
+        Ok(Arc::new(shared) as Arc<dyn Documents>)
+    };
+    let hosts = [host(&share().await?, "a").await?, host(&share().await?, "b").await?];
+    let component = built_in("tiered")?;
+    let sign = || -> Result<String> {
+        let key = PrivateKey::from_pem(&PrivateKey::generate()?)?;
+        Ok(key.sign(&sha256(component)).to_string())
+    };
+    let add = |host: usize, signature: String| {
+        let upload = Upload { component: component.to_vec(), signatures: vec![signature], ..Upload::default() };
+        let host = hosts[host].clone();
+        tokio::spawn(async move { host.push(upload, "alice").await })
+    };
+    let mut signatures = (0..Signature::MOST).map(|_| sign()).collect::<Result<Vec<_>>>()?;
+    let adding: Vec<_> = signatures.iter().enumerate().map(|(at, signature)| add(at % 2, signature.clone())).collect();
+    let mut digest = String::new();
+    for added in adding {
+        digest = added.await??.digest;
+    }
+    signatures.sort_unstable();
+    assert_eq!(hosts[0].registry().policy(&digest).await?.signatures, signatures);
+    let refused = add(1, sign()?).await?.expect_err("it is one too many");
+    assert_eq!((refused.kind(), refused.to_string().contains("at most 16")), (ErrorKind::Conflict, true), "{refused}");
+    assert_eq!(hosts[1].registry().policy(&digest).await?.signatures, signatures);
     Ok(())
 }

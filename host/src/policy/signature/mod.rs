@@ -22,9 +22,6 @@ use crate::policy::built_in::is_built_in;
 
 /// What is signed begins so: a signature for anything else is none for a policy.
 const PREFIX: &[u8] = b"tollgate-policy-v1\0";
-/// The most signatures of one component.
-const MOST: usize = 16;
-
 /// What is signed for the component of this SHA-256.
 fn message(digest: &[u8; 32]) -> Vec<u8> {
     [PREFIX, digest].concat()
@@ -42,6 +39,9 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// The most signatures of one component.
+    pub const MOST: usize = 16;
+
     /// Reads the signatures of a `.sig` file: one a line, 16 at most.
     ///
     /// # Errors
@@ -56,8 +56,8 @@ impl Signature {
                 })
             })
             .collect::<Result<_>>()?;
-        if signatures.len() > MOST {
-            let message = format!("there are {} signatures; at most {MOST}", signatures.len());
+        if signatures.len() > Self::MOST {
+            let message = format!("there are {} signatures; at most {}", signatures.len(), Self::MOST);
             return Err(Error::new(ErrorKind::Policy, message));
         }
         Ok(signatures)
@@ -137,7 +137,7 @@ impl Keyring {
     /// Fails with what is wrong with the one that came furthest: whoever reads it learns what is left to do, in whatever order they stand.
     pub fn verify(&self, digest: &[u8; 32], tier: &str, signatures: &[Signature]) -> Result<&str, SignatureError> {
         let mut wrong = SignatureError::Missing;
-        for signature in signatures.iter().take(MOST) {
+        for signature in signatures.iter().take(Signature::MOST) {
             match self.verify_one(digest, tier, signature) {
                 Ok(name) => return Ok(name),
                 Err(error) if error.checks_passed() > wrong.checks_passed() => wrong = error,
