@@ -3,6 +3,7 @@
 //! Each side is an axum server on the loopback that says hello, on a thread of its own, asked on another over connections that stay: so many
 //! requests a second is what one core of the server answers.
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -15,6 +16,9 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tollgate::http::{Caller, Head, RateLimit, RateLimitLayer, Unidentified};
 use tollgate::store::{Memory, Redis, RedisOptions};
 use tollgate::{SystemClock, Tollgate};
@@ -55,15 +59,15 @@ fn sides(lab: &Lab) -> Result<Vec<Side>> {
     let target = lab.redis().target();
     let in_memory = async {
         let store = Memory::with_capacity(SystemClock::new(), MEMORY_CAPACITY);
-        Ok(limited(gate_over(store, Algorithm::Gcra, 1).await?))
+        Ok((limited(gate_over(store, Algorithm::Gcra, 1).await?), JoinSet::new()))
     };
     let over_redis = async move {
         let store = Redis::connect(&target, RedisOptions::default()).await?;
-        Ok(limited(gate_over(store, Algorithm::Gcra, 1).await?))
+        Ok((limited(gate_over(store, Algorithm::Gcra, 1).await?), JoinSet::new()))
     };
     Ok(vec![
-        side(lab, BARE, &runtime, &load, Edge::serve(async { Ok(hello()) })),
-        side(lab, GOVERNOR, &runtime, &load, Edge::serve(async { governed() })),
+        side(lab, BARE, &runtime, &load, Edge::serve(async { Ok((hello(), JoinSet::new())) })),
+        side(lab, GOVERNOR, &runtime, &load, Edge::serve(async { Ok((governed()?, JoinSet::new())) })),
         side(lab, OURS, &runtime, &load, Edge::serve(in_memory)),
         side(lab, OVER_REDIS, &runtime, &load, Edge::serve(over_redis)),
     ])
@@ -73,7 +77,7 @@ fn hello() -> Router {
     Router::new().route("/", get(|| async { "hello\n" }))
 }
 
-fn limited(gate: Tollgate) -> Router {
+pub(super) fn limited(gate: Tollgate) -> Router {
     let caller = |head: &dyn Head| -> Result<Caller, Unidentified> {
         let subject = head.field(FIELD).unwrap_or("nobody").to_owned();
         Ok(Caller { tenant: "bench".to_owned(), subject, tier: None })
@@ -101,27 +105,34 @@ impl KeyExtractor for ByField {
     }
 }
 
-/// A server, and connections to it that wait for a request.
-struct Edge {
+/// A server, and connections to it that wait for a request. Dropped, it ends.
+pub(super) struct Edge {
     idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+    _stop: oneshot::Sender<()>,
 }
 
 impl Edge {
-    /// Serves what `router` makes, on a thread of its own, for as long as the process lives.
-    async fn serve(router: impl Future<Output = Result<Router>> + Send + 'static) -> Result<Self> {
-        let (tell, told) = tokio::sync::oneshot::channel();
+    /// Serves what `application` makes, on a thread of its own, with what runs beside it.
+    pub(super) async fn serve(
+        application: impl Future<Output = Result<(Router, JoinSet<()>)>> + Send + 'static,
+    ) -> Result<Self> {
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
         thread::spawn(move || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
+                let (router, _beside) = application.await?;
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
-                let address = listener.local_addr()?;
-                let router = router.await?;
-                let _ = tell.send(address);
-                Ok(axum::serve(listener, router).await?)
+                let _ = tell.send(listener.local_addr()?);
+                tokio::select! {
+                    served = axum::serve(listener, router) => Ok(served?),
+                    _ = stopped => Ok(()),
+                }
             })
         });
-        Ok(Self { idle: Mutex::default(), address: told.await.context("the server did not start")? })
+        let address = told.await.context("the server did not start")?;
+        Ok(Self { idle: Mutex::default(), address, _stop: stop })
     }
 
     async fn connection(&self) -> Result<SendRequest<Empty<Bytes>>> {
