@@ -7,6 +7,7 @@ pub mod fleet;
 mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod keys;
 mod model;
 pub mod policy;
 #[cfg(feature = "server")]

@@ -17,6 +17,7 @@ mod gate;
 mod guard;
 mod intake;
 mod kanban;
+mod keys;
 mod policy;
 mod prebuilt;
 mod scenarios;

@@ -80,7 +80,8 @@ impl Accounts {
     /// A file without tiers has the built-in tiers. The demo tenants and keys stand only in a file that says nothing of tiers, tenants
     /// and keys: whoever writes accounts of his own wants no strangers among them.
     pub(super) fn read(sheet: Sheet, built_in: Sheet, path: &Path, findings: &mut Findings) -> Self {
-        let own = sheet.tiers.is_some() || sheet.tenants.is_some() || sheet.keys.is_some();
+        let own =
+            sheet.tiers.is_some() || sheet.tenants.is_some() || sheet.keys.is_some() || sheet.key_source.is_some();
         let (tenants, keys) = if own { (sheet.tenants, sheet.keys) } else { (built_in.tenants, built_in.keys) };
         let accounts = Self { default_tier: sheet.default_tier, ..Self::default() };
         let mut reader = Reader { accounts, path, findings };

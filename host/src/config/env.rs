@@ -109,6 +109,36 @@ pub const VARIABLES: &[Group] = &[
         ],
     },
     Group {
+        title: "API keys that a service knows",
+        variables: &[
+            variable(
+                "TOLLGATE_KEY_SOURCE_URL",
+                "URL of HTTP",
+                "",
+                "Who is asked for the holder of an API key that the configuration does not list.",
+            ),
+            variable("TOLLGATE_KEY_SOURCE_TOKEN", "secret", "", "The bearer token that it is shown."),
+            variable(
+                "TOLLGATE_KEY_SECRET",
+                "secret; at least 32 bytes",
+                "",
+                "Hashes API keys in Redis, where servers with the same secret share what they know of keys. Without it each looks keys up by itself.",
+            ),
+            variable(
+                "ENABLE_REDIS_CACHE",
+                "`true` or `false`",
+                "",
+                "`false`: what is known of API keys is not shared in Redis, though there is a secret. It moves no counters.",
+            ),
+            variable(
+                "REDIS_DEFAULT_TTL",
+                "seconds, 1 to 604800",
+                "3600",
+                "How long what is known of an API key is kept, in Redis and in the process.",
+            ),
+        ],
+    },
+    Group {
         title: "Policies",
         variables: &[
             variable(
@@ -279,13 +309,6 @@ pub const VARIABLES: &[Group] = &[
     Group {
         title: "Known, and without effect",
         variables: &[
-            variable(
-                "ENABLE_REDIS_CACHE",
-                "any",
-                "",
-                "A switch for caching responses, which Tollgate does not do. It moves no counters.",
-            ),
-            variable("REDIS_DEFAULT_TTL", "any", "", "How long such a cache keeps a response."),
             variable(
                 "UPSTASH_REDIS_REST_URL",
                 "any",

@@ -7,6 +7,7 @@ use super::beside_url::BesideUrl;
 use super::env::variables;
 use super::findings::Findings;
 use super::forms;
+use super::key_source::{self, KeySourceLayer};
 use super::layer::{Layer, StoreLayer};
 use super::redis_url::{REDIS_PORT, address};
 use super::stated::{Place, Stated};
@@ -113,6 +114,15 @@ impl Reader<'_> {
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
             instance: self.read("TOLLGATE_INSTANCE", forms::instance),
+            key_source: KeySourceLayer {
+                url: self.read("TOLLGATE_KEY_SOURCE_URL", key_source::url),
+                token: self.read("TOLLGATE_KEY_SOURCE_TOKEN", |text| forms::token(Secret::new(text))),
+                shown_as: None,
+                timeout: None,
+                ttl: self.read("REDIS_DEFAULT_TTL", |text| key_source::ttl(forms::whole(text)?)),
+                shared: self.read("ENABLE_REDIS_CACHE", forms::switch),
+                secret: self.read("TOLLGATE_KEY_SECRET", |text| forms::receipt_key(Secret::new(text))),
+            },
             store: StoreLayer {
                 mode: self.read("RATE_LIMIT_MODE", forms::choice),
                 max_counters: self.read("TOLLGATE_MAX_COUNTERS", |text| forms::counters(forms::whole(text)?)),
@@ -174,13 +184,6 @@ impl Reader<'_> {
 
     /// Says which of the variables set here change nothing.
     fn note_idle(&mut self, has_target: bool) {
-        for name in ["ENABLE_REDIS_CACHE", "REDIS_DEFAULT_TTL"] {
-            if self.values.contains_key(name) {
-                self.findings.notice(format!(
-                    "{name} is about caching responses, which Tollgate does not do: it changes nothing"
-                ));
-            }
-        }
         if self.values.contains_key("UPSTASH_REDIS_REST_URL") && !has_target {
             self.findings
                 .notice("UPSTASH_REDIS_REST_URL changes nothing: set REDIS_URL to Upstash's `rediss://` address");

@@ -9,6 +9,7 @@ use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::findings::Findings;
 use super::forms;
+use super::key_source::{self, KeySourceLayer, ShownAs};
 use super::layer::{Layer, StoreLayer};
 use super::stated::{Place, Stated};
 use super::store::{StoreMode, WithoutScripts};
@@ -38,6 +39,7 @@ pub(super) struct Sheet {
     pub(super) tiers: Option<BTreeMap<String, TierSection>>,
     pub(super) tenants: Option<BTreeMap<String, TenantSection>>,
     pub(super) keys: Option<Vec<KeySection>>,
+    pub(super) key_source: Option<KeySourceSection>,
 }
 
 #[derive(Default, Deserialize)]
@@ -121,6 +123,18 @@ pub(super) struct TokenSection {
 struct RegistrySection {
     directory: Option<PathBuf>,
     instance: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct KeySourceSection {
+    url: Option<String>,
+    token: Option<Secret>,
+    shown_as: Option<ShownAs>,
+    timeout_ms: Option<u64>,
+    ttl_seconds: Option<u64>,
+    shared: Option<bool>,
+    secret: Option<Secret>,
 }
 
 #[derive(Default, Deserialize)]
@@ -236,6 +250,7 @@ impl Sheet {
             registry_directory: read
                 .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),
             instance: read.form("registry.instance", self.registry.instance.take(), |text| forms::instance(&text)),
+            key_source: self.key_source.as_mut().map(|section| section.layer(&mut read)).unwrap_or_default(),
             store: StoreLayer {
                 mode: read.plain("store.mode", store.mode),
                 max_counters: read.form("store.max_counters", store.max_counters, forms::counters),
@@ -249,6 +264,20 @@ impl Sheet {
                 without_scripts: read.plain("redis.without_scripts", redis.without_scripts),
                 beside: redis.beside_url(path, &mut read),
             },
+        }
+    }
+}
+
+impl KeySourceSection {
+    fn layer(&mut self, read: &mut Reader<'_>) -> KeySourceLayer {
+        KeySourceLayer {
+            url: read.form("key_source.url", self.url.take(), |text| key_source::url(&text)),
+            token: read.form("key_source.token", self.token.take(), forms::token),
+            shown_as: read.plain("key_source.shown_as", self.shown_as),
+            timeout: read.form("key_source.timeout_ms", self.timeout_ms, |ms| forms::milliseconds(ms, 60_000)),
+            ttl: read.form("key_source.ttl_seconds", self.ttl_seconds, key_source::ttl),
+            shared: read.plain("key_source.shared", self.shared),
+            secret: read.form("key_source.secret", self.secret.take(), forms::receipt_key),
         }
     }
 }

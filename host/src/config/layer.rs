@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
+use super::key_source::KeySourceLayer;
 use super::stated::Stated;
 use super::store::{StoreMode, WithoutScripts};
 use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, RedisTarget, Secret};
@@ -32,6 +33,7 @@ pub(super) struct Layer {
     pub(super) admin: AdminLayer,
     pub(super) registry_directory: Option<Stated<PathBuf>>,
     pub(super) instance: Option<Stated<String>>,
+    pub(super) key_source: KeySourceLayer,
     pub(super) store: StoreLayer,
 }
 
@@ -73,6 +75,7 @@ impl Layer {
             admin: self.admin.over(below.admin),
             registry_directory: self.registry_directory.or(below.registry_directory),
             instance: self.instance.or(below.instance),
+            key_source: self.key_source.over(below.key_source),
             store: self.store.over(below.store),
         }
     }

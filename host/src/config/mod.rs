@@ -12,6 +12,7 @@ mod file;
 mod findings;
 mod forms;
 mod key_digest;
+mod key_source;
 mod layer;
 mod per_limit;
 mod production;
@@ -37,6 +38,7 @@ pub use crate::model::{Isolation, OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
 pub use admin::{AdminConfig, AdminToken, Scope};
 pub use key_digest::KeyDigest;
+pub use key_source::{KeySourceConfig, ShownAs};
 pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
 pub use redis_target::{Address, ClientCertificate, RedisTarget, SentinelLogin, Tls, Topology};
@@ -86,6 +88,8 @@ pub struct Config {
     pub tenants: BTreeMap<String, TenantConfig>,
     /// The API keys.
     pub keys: Vec<KeyConfig>,
+    /// Who knows further keys.
+    pub key_source: Option<KeySourceConfig>,
     /// What the operator should know, to be logged at start.
     pub notices: Vec<String>,
 }
@@ -278,6 +282,7 @@ impl Config {
             production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
         }
         let admin = admin::settle(layer.admin, environment, findings);
+        let key_source = key_source::settle(layer.key_source, &store, environment, findings);
         let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
         Self {
             environment,
@@ -311,6 +316,7 @@ impl Config {
             default_tier,
             tenants,
             keys,
+            key_source,
             notices: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod docs;
 mod file;
+mod key_source;
 mod redis;
 mod signing;
 
@@ -103,6 +104,9 @@ const EXAMPLES: &str = "\
     TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
     TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
     TOLLGATE_REGISTRY_DIR=/registry
+    TOLLGATE_KEY_SOURCE_URL=https://accounts.example/keys
+    TOLLGATE_KEY_SOURCE_TOKEN=hunter2hunter2hunter6
+    TOLLGATE_KEY_SECRET=hunter2hunter2hunter2hunter2hunter7
     TOLLGATE_INSTANCE=eu-1
     RATE_LIMIT_GENERAL=1,2
     RATE_LIMIT_AUTH=1,2
@@ -111,7 +115,7 @@ const EXAMPLES: &str = "\
     RATE_LIMIT_MFA=1,2
     RATE_LIMIT_FINANCIAL=1,2
     ENABLE_REDIS_CACHE=true
-    REDIS_DEFAULT_TTL=3600
+    REDIS_DEFAULT_TTL=60
     UPSTASH_REDIS_REST_URL=https://x.upstash.io
     UPSTASH_REDIS_REST_TOKEN=hunter2";
 

@@ -126,6 +126,11 @@ impl Fleet {
         Ok(instances)
     }
 
+    /// Writes a line of the audit log, for what somebody did beside policies and rosters.
+    pub async fn note<T>(&self, by: &str, action: &str, what: &str, result: &Result<T>) {
+        self.member.audit(by, action, what, result).await;
+    }
+
     /// Writes a line of the audit log, for what somebody asked and was not let do.
     pub async fn note_refusal(&self, by: &str, action: &str, what: &str, why: &str) {
         let refused: Result<()> = Err(Error::new(ErrorKind::Request, why));

@@ -19,6 +19,17 @@ pub struct KeyHolder {
     pub tier: Option<String>,
 }
 
+impl KeyHolder {
+    /// Refuses a holder that could make no request, and says why.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        Request::new(&self.tenant, &self.subject).map_err(|error| error.to_string())?;
+        if self.tier.as_deref().is_some_and(|tier| !is_name(tier)) {
+            return Err("`tier` is not 1 to 64 of A-Z a-z 0-9 . _ -".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Finds the holder of an API key. Only digests are kept, so no dump, log or core holds a key.
 ///
 /// # Example
@@ -60,10 +71,7 @@ impl ApiKeys {
     pub fn add(&mut self, digest: KeyDigest, holder: KeyHolder) -> Result<()> {
         let subject = holder.subject.escape_debug().to_string();
         let wrong = |problem: String| Error::new(ErrorKind::Config, format!("key `{subject}`: {problem}"));
-        Request::new(&holder.tenant, &holder.subject).map_err(|error| wrong(error.to_string()))?;
-        if holder.tier.as_deref().is_some_and(|tier| !is_name(tier)) {
-            return Err(wrong("`tier` is not 1 to 64 of A-Z a-z 0-9 . _ -".to_owned()));
-        }
+        holder.check().map_err(wrong)?;
         if self.0.insert(digest, Arc::new(holder)).is_some() {
             return Err(wrong("the same key is listed twice".to_owned()));
         }
@@ -73,11 +81,19 @@ impl ApiKeys {
     /// The holder of `key`, if it is known.
     #[must_use]
     pub fn holder(&self, key: &str) -> Option<&KeyHolder> {
-        if key.len() > KeyDigest::MAX_KEY_BYTES {
-            None
-        } else {
-            self.0.get(&KeyDigest::of(key)).map(|holder| &**holder)
+        self.found(key).map(|holder| &**holder)
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared(&self, key: &str) -> Option<Arc<KeyHolder>> {
+        self.found(key).map(Arc::clone)
+    }
+
+    fn found(&self, key: &str) -> Option<&Arc<KeyHolder>> {
+        if self.0.is_empty() || key.len() > KeyDigest::MAX_KEY_BYTES {
+            return None;
         }
+        self.0.get(&KeyDigest::of(key))
     }
 
     /// How many keys are known.

@@ -46,7 +46,6 @@ use counters::Counters;
 use faults::FaultLog;
 use roster::{Roster, Tier};
 use seal::Sealer;
-#[cfg(feature = "server")]
 pub(crate) use seal::draw;
 use subjects::Subjects;
 use trial::{Shadow, Trial};

@@ -21,7 +21,8 @@ use super::question::Question;
 use super::receipts;
 use super::refusal::refusal;
 use crate::config::Secret;
-use crate::gate::{ApiKeys, Tollgate};
+use crate::gate::Tollgate;
+use crate::keys::Keys;
 use crate::model::Verdict;
 
 /// Everything that the public listener needs to answer.
@@ -30,7 +31,7 @@ pub struct Front {
     /// What decides.
     pub gate: Tollgate,
     /// Whose API keys are known.
-    pub keys: ApiKeys,
+    pub keys: Keys,
     /// Which header fields are sent.
     pub headers: HeaderOptions,
     /// The token of trusted callers. Without one, `trust_all` decides.
@@ -75,7 +76,7 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
 async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = front.caller(&request_headers)?;
     let question = Question::read(&read(body, QUESTION).await?)?;
-    let asked = question.asked(&front, &caller)?;
+    let asked = question.asked(&front, &caller).await?;
     let attributes = asked.attributes();
     let request = asked.request(&attributes)?;
     if !front.gate.has_tier(&request) {

@@ -32,7 +32,10 @@ pub use answer::answer;
 pub use api::{Caller as ApiCaller, Front, router};
 pub use headers::{HeaderOptions, headers};
 #[cfg(any(feature = "tower", feature = "actix"))]
-pub use limit::{ByAddress, ByApiKey, Caller, ClientAddress, Head, Identify, RateLimit, Refusal, Spent, Unidentified};
+pub use limit::{
+    ByAddress, ByApiKey, Caller, ClientAddress, Head, Identified, Identify, Identity, RateLimit, Refusal, Spent,
+    Unidentified,
+};
 #[cfg(feature = "tower")]
 pub use limit::{RateLimitLayer, RateLimited};
 #[cfg(feature = "actix")]

@@ -1,6 +1,8 @@
 //! The body of `POST /v1/check`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -35,10 +37,17 @@ const fn one() -> u64 {
 /// Who the question is about, once it is known that the caller may ask.
 pub(super) struct Asked<'a> {
     question: &'a Question,
-    tenant: &'a str,
-    tier: Option<&'a str>,
-    subject: &'a str,
+    whose: Whose<'a>,
 }
+
+/// Who is counted, if the question names no subject.
+enum Whose<'a> {
+    Holder(Arc<KeyHolder>),
+    Tenant(&'a str),
+}
+
+/// When it is worth asking again whose key it is.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Question {
     /// Reads the body. The error names the field and says what is accepted; it repeats nothing of the body, which may hold a misplaced key.
@@ -58,7 +67,7 @@ impl Question {
     }
 
     /// Who is asked about: the holder of the API key, or the tenant that a trusted caller names.
-    pub(super) fn asked<'a>(&'a self, front: &'a Front, caller: &Caller) -> Result<Asked<'a>, Problem> {
+    pub(super) async fn asked(&self, front: &Front, caller: &Caller) -> Result<Asked<'_>, Problem> {
         match (&self.api_key, &self.tenant) {
             (Some(_), Some(_)) => {
                 Err(Problem::field(StatusCode::BAD_REQUEST, "tenant", "comes with an `api_key`; give one of them"))
@@ -66,12 +75,12 @@ impl Question {
             (None, None) => {
                 Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", "is missing; give it, or a `tenant`"))
             }
-            (Some(key), None) => self.by_key(key.reveal(), front, caller),
+            (Some(key), None) => self.by_key(key.reveal(), front, caller).await,
             (None, Some(tenant)) => self.by_tenant(tenant, caller),
         }
     }
 
-    fn by_key<'a>(&'a self, key: &str, front: &'a Front, caller: &Caller) -> Result<Asked<'a>, Problem> {
+    async fn by_key(&self, key: &str, front: &Front, caller: &Caller) -> Result<Asked<'_>, Problem> {
         if self.tier.is_some() {
             return Err(Problem::field(
                 StatusCode::BAD_REQUEST,
@@ -90,20 +99,19 @@ impl Question {
         if key.is_empty() || key.contains(char::is_control) {
             return Err(Problem::field(StatusCode::BAD_REQUEST, "api_key", "is empty or holds a control character"));
         }
-        let holder = front
-            .keys
-            .holder(key)
-            .ok_or_else(|| Problem::field(StatusCode::UNAUTHORIZED, "api_key", "is not known"))?;
-        let KeyHolder { tenant, subject, tier } = holder;
-        Ok(Asked { question: self, tenant, tier: tier.as_deref(), subject: self.subject.as_deref().unwrap_or(subject) })
+        let holder = front.keys.holder(key).await.map_err(|fault| {
+            Problem::field(StatusCode::SERVICE_UNAVAILABLE, "api_key", &format!("cannot be looked up: {fault}"))
+                .until(AGAIN)
+        })?;
+        let holder = holder.ok_or_else(|| Problem::field(StatusCode::UNAUTHORIZED, "api_key", "is not known"))?;
+        Ok(Asked { question: self, whose: Whose::Holder(holder) })
     }
 
     fn by_tenant<'a>(&'a self, tenant: &'a str, caller: &Caller) -> Result<Asked<'a>, Problem> {
         if *caller == Caller::Unknown {
             return Err(Problem::field(StatusCode::FORBIDDEN, "tenant", TRUSTED_ONLY));
         }
-        let subject = self.subject.as_deref().unwrap_or(tenant);
-        Ok(Asked { question: self, tenant, tier: self.tier.as_deref(), subject })
+        Ok(Asked { question: self, whose: Whose::Tenant(tenant) })
     }
 }
 
@@ -115,7 +123,11 @@ impl Asked<'_> {
 
     /// The request, if every part of it is acceptable.
     pub(super) fn request<'a>(&'a self, attributes: &'a [(&'a str, &'a str)]) -> Result<Request<'a>, Problem> {
-        let request = Request::new(self.tenant, self.subject)?
+        let (tenant, subject, tier) = match &self.whose {
+            Whose::Holder(holder) => (holder.tenant.as_str(), holder.subject.as_str(), holder.tier.as_deref()),
+            Whose::Tenant(tenant) => (*tenant, *tenant, self.question.tier.as_deref()),
+        };
+        let request = Request::new(tenant, self.question.subject.as_deref().unwrap_or(subject))?
             .with_route(&self.question.route)?
             .with_cost(self.question.cost)?
             .with_attributes(attributes)?;
@@ -123,7 +135,7 @@ impl Asked<'_> {
             Some(token) => request.with_once(token)?,
             None => request,
         };
-        Ok(match self.tier {
+        Ok(match tier {
             Some(tier) => request.with_tier(tier)?,
             None => request,
         })

@@ -1,5 +1,6 @@
 //! The stand-alone assembly: configuration → gate → fleet → listeners.
 
+mod keys;
 mod listen;
 mod logging;
 mod metrics;
@@ -19,9 +20,10 @@ pub use watch::{Watched, watch};
 use crate::config::{AdminToken, Config, ConfigFile, KeyDigest, Scope, Secret, env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{Fleet, Upload};
-use crate::gate::{ApiKeys, Tollgate, draw};
+use crate::gate::{Tollgate, draw};
 use crate::http::admin::{Desk, Render};
 use crate::http::{Front, HeaderOptions};
+use crate::keys::Keys;
 use crate::policy::{Cache, Compile, Compiler, Keyring, digest};
 use roster::{OwnRoster, own_roster};
 
@@ -52,14 +54,15 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     };
     let gate = Tollgate::from_config_with(config, compiler).await?;
     let documents = registry::documents(config, &gate).await?;
+    let keys = keys::keys(config, &documents).await?;
     let OwnRoster { document, uploads } = own_roster(config)?;
     let (instance, keyring) = (registry::instance(config)?, Keyring::new(&config.signing));
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
-    let (desk, drawn) = desk(config, &fleet, metrics)?;
+    let (desk, drawn) = desk(config, &fleet, keys.clone(), metrics)?;
     let front = Arc::new(Front {
         gate,
-        keys: ApiKeys::from_config(config)?,
+        keys,
         headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),
@@ -91,7 +94,12 @@ pub async fn reach_registry(config: &Config, gate: &Tollgate) -> Result<()> {
     registry::documents(config, gate).await.map(drop)
 }
 
-fn desk(config: &Config, fleet: &Fleet, metrics: Option<Render>) -> Result<(Option<Arc<Desk>>, Option<Secret>)> {
+fn desk(
+    config: &Config,
+    fleet: &Fleet,
+    keys: Keys,
+    metrics: Option<Render>,
+) -> Result<(Option<Arc<Desk>>, Option<Secret>)> {
     if config.admin.listen.is_none() {
         return Ok((None, None));
     }
@@ -102,7 +110,7 @@ fn desk(config: &Config, fleet: &Fleet, metrics: Option<Render>) -> Result<(Opti
         tokens.push(AdminToken { name: DRAWN.to_owned(), scope: Scope::Admin, digest: KeyDigest::of(&text) });
         drawn = Some(Secret::new(text));
     }
-    let desk = Desk::new(fleet.clone(), tokens);
+    let desk = Desk::new(fleet.clone(), tokens).with_keys(keys);
     let desk = match metrics {
         Some(render) => desk.with_metrics(render),
         None => desk,

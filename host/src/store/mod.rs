@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::counter::Outcome;
 use crate::model::{Charge, Fault, Settled, Settlement};
 
-pub use self::documents::{Document, DocumentDirectory, DocumentMemory, Documents, Promise};
+pub use self::documents::{Document, DocumentDirectory, DocumentMemory, Documents, Expiring, Promise};
 pub use self::guard::{Guard, GuardOptions, StoreStats, Terms};
 pub use self::memory::Memory;
 pub use self::peeking::Peeking;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use tollgate::config::{Config, Secret};
 use tollgate::http::answer;
-use tollgate::{ApiKeys, Request, Tollgate};
+use tollgate::keys::{CallOut, TierSource as _};
+use tollgate::{ApiKeys, KeyHolder, Request, Tollgate};
 
 use super::{ConfigurationFile, block_on};
 
@@ -69,9 +71,8 @@ fn ask(server: &str, question: &Question) -> anyhow::Result<Value> {
 
 fn decide(source: &ConfigurationFile, question: &Question) -> anyhow::Result<Value> {
     let config = source.load()?;
-    let keys = ApiKeys::from_config(&config)?;
-    let holder = keys.holder(&question.key).context("this API key is not in the configuration")?;
     block_on(async {
+        let holder = holder(&config, &question.key).await?;
         let gate = Tollgate::from_config(&config).await?;
         let mut request =
             Request::new(&holder.tenant, &holder.subject)?.with_route(&question.route)?.with_cost(question.cost)?;
@@ -80,6 +81,19 @@ fn decide(source: &ConfigurationFile, question: &Question) -> anyhow::Result<Val
         }
         Ok(answer(&gate.decide(&request).await, &holder.tenant))
     })
+}
+
+/// Who stands behind the key: as the configuration says, or else the source that it names.
+async fn holder(config: &Config, key: &str) -> anyhow::Result<KeyHolder> {
+    let listed = ApiKeys::from_config(config)?.holder(key).cloned();
+    match (listed, &config.key_source) {
+        (Some(holder), _) => Ok(holder),
+        (None, None) => bail!("this API key is not in the configuration"),
+        (None, Some(source)) => {
+            let found = CallOut::new(source).holder(Secret::new(key)).await?;
+            found.context("this API key is neither in the configuration nor known to `key_source`")
+        }
+    }
 }
 
 /// The answer in a line or a few, for people.

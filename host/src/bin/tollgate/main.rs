@@ -75,6 +75,9 @@ enum Command {
     /// Shows and changes which tenant is in which tier.
     #[command(subcommand)]
     Tenants(operate::tenants::Command),
+    /// Has what is known of API keys forgotten.
+    #[command(subcommand)]
+    Keys(operate::keys::Command),
     /// Says what every instance runs.
     #[command(after_help = operate::fleet::AFTER_HELP)]
     Fleet(operate::fleet::Fleet),
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Some(Command::Policy(command)) => policy::run(&cli.operator, &command),
         Some(Command::Roster(command)) => operate::roster::run(&cli.operator, &command),
         Some(Command::Tenants(command)) => operate::tenants::run(&cli.operator, &command),
+        Some(Command::Keys(command)) => operate::keys::run(&cli.operator, &command),
         Some(Command::Fleet(fleet)) => operate::fleet::run(&cli.operator, &fleet),
         Some(Command::Tail(tail)) => operate::decisions::tail(&cli.operator, &tail),
         Some(Command::Explain(explain)) => operate::decisions::explain(&cli.operator, &explain),

@@ -39,6 +39,7 @@ fn the_sample_shows_every_key() {
         "signing.",
         "admin.",
         "registry.",
+        "key_source.",
     ] {
         let error = load(Some(&format!("{table}xyzzy_xyzzy = 1")), "").unwrap_err().to_string();
         let (_, keys) = error.split_once("there are ").expect(&error);

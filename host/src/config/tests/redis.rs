@@ -143,7 +143,7 @@ fn sentinels_have_a_login_of_their_own() {
 #[test]
 fn a_cache_switch_moves_no_counters() {
     check("ENABLE_REDIS_CACHE=false\nREDIS_HOST=h", "redis://h:6379");
-    notices("ENABLE_REDIS_CACHE=true\nREDIS_HOST=h", "ENABLE_REDIS_CACHE is about caching responses");
+    notices("ENABLE_REDIS_CACHE=true\nREDIS_HOST=h", "ENABLE_REDIS_CACHE is about API keys that a service knows");
     notices("UPSTASH_REDIS_REST_URL=https://x.upstash.io", "set REDIS_URL to Upstash's `rediss://` address");
 }
 

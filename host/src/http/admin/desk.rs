@@ -13,6 +13,7 @@ use super::super::problem::Problem;
 use crate::config::{AdminToken, KeyDigest};
 use crate::counter::{Algorithm, Mode};
 use crate::fleet::Fleet;
+use crate::keys::Keys;
 use crate::model::{Charge, KeySpace, Limit, Quota, address_subject};
 use crate::store::{Memory, Store as _};
 use crate::time::SystemClock;
@@ -28,6 +29,7 @@ pub struct Desk {
     pub(super) document: OnceLock<Value>,
     pub(super) tails: Arc<Semaphore>,
     pub(super) metrics: Option<Render>,
+    pub(super) keys: Keys,
     stopping: watch::Sender<bool>,
 }
 
@@ -58,6 +60,7 @@ impl Desk {
             document: OnceLock::new(),
             tails: Arc::new(Semaphore::new(TAILS)),
             metrics: None,
+            keys: Keys::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -66,6 +69,12 @@ impl Desk {
     #[must_use]
     pub fn with_metrics(self, render: Render) -> Self {
         Self { metrics: Some(render), ..self }
+    }
+
+    /// The same, which also invalidates what is known of these keys.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
     }
 
     /// Ends what would never end by itself.

@@ -9,6 +9,7 @@ mod diff;
 mod document;
 mod entry;
 mod fleet;
+mod keys;
 mod metrics;
 mod policies;
 mod question;
@@ -73,6 +74,7 @@ fn table(desk: &Arc<Desk>) -> Table {
         .add(tenants::__path_list, Read, tenants::list)
         .add(tenants::__path_put, Operate, tenants::put)
         .add(tenants::__path_remove, Operate, tenants::remove)
+        .add(keys::__path_invalidate, Operate, keys::invalidate)
         .add(fleet::__path_fleet, Read, fleet::fleet)
         .add(fleet::__path_shadows, Read, fleet::shadows)
         .add(metrics::__path_metrics, Read, metrics::metrics)

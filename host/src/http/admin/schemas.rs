@@ -10,6 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::decisions::Explanation;
 use super::diff::Difference;
 use super::fleet::{FleetView, FlipView, FlipsView, InstanceView, ShadowView};
+use super::keys::InvalidationBody;
 use super::policies::{CasesBody, SignatureBody};
 use super::roster::{ActivationBody, ActiveRoster, Proposal, RollbackBody};
 use super::tenants::Tenants;
@@ -30,6 +31,7 @@ use super::tiers::Tiers;
         FleetView,
         FlipView,
         FlipsView,
+        InvalidationBody,
         InstanceView,
         ShadowView,
         CasesBody,

@@ -71,9 +71,9 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let (limit, inner) = (Arc::clone(&self.limit), Rc::clone(&self.inner));
-        let asked = limit.asked(&Parts(&request));
+        let asking = limit.asking(&Parts(&request));
         Box::pin(async move {
-            let open = match limit.ask(asked).await {
+            let open = match limit.ask(asking).await {
                 Passage::Open(open) => open,
                 Passage::Closed(closed) => {
                     return Ok(request.into_response(answer(closed)).map_into_right_body());

@@ -53,6 +53,9 @@ impl Passage {
         if unidentified.status == StatusCode::UNAUTHORIZED {
             closed.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if unidentified.status == StatusCode::SERVICE_UNAVAILABLE {
+            closed.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         Self::Closed(closed)
     }
 

@@ -1,12 +1,15 @@
 //! Who asks, and for what.
 
+use std::fmt;
+use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::pin::Pin;
 
 use ::http::StatusCode;
 
 use super::address::ClientAddress;
-use crate::gate::ApiKeys;
+use crate::gate::KeyHolder;
+use crate::keys::{Finding, Found, Keys};
 use crate::model::address_subject;
 
 /// The head of a request, in whatever framework.
@@ -43,32 +46,68 @@ pub struct Caller {
 /// Why nobody can be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unidentified {
-    /// The status of the answer: 401 for a key that is missing or not known, 500 for a server that tells no addresses.
+    /// The status of the answer: 401 for a key that is missing or not known, 503 where nobody can say now, 500 for a server that tells no addresses.
     pub status: StatusCode,
     /// What to tell the client; no secret.
     pub detail: String,
 }
 
-/// Finds out who asks.
+/// Who asks, or why nobody can be counted.
+pub type Identity = Result<Caller, Unidentified>;
+
+/// Who asks, at once or after somebody was asked.
+pub enum Identified {
+    /// The answer, without any waiting.
+    Ready(Identity),
+    /// The answer of somebody who has to be asked: it keeps nothing of the head.
+    Pending(Pin<Box<dyn Future<Output = Identity> + Send>>),
+}
+
+/// Finds out who asks. A function of the head that answers an [`Identity`] does.
 pub trait Identify: Send + Sync + 'static {
-    /// The caller of a request.
+    /// The caller of a request, or why nobody can be counted: the request is refused then, without asking a policy.
+    fn identify(&self, head: &dyn Head) -> Identified;
+}
+
+impl<F: Fn(&dyn Head) -> Identity + Send + Sync + 'static> Identify for F {
+    fn identify(&self, head: &dyn Head) -> Identified {
+        self(head).into()
+    }
+}
+
+impl From<Identity> for Identified {
+    fn from(identity: Identity) -> Self {
+        Self::Ready(identity)
+    }
+}
+
+impl Identified {
+    /// Waits for the answer.
     ///
     /// # Errors
     ///
-    /// Tells why nobody can be counted; the request is refused then, without asking a policy.
-    fn identify(&self, head: &dyn Head) -> Result<Caller, Unidentified>;
+    /// Tells why nobody can be counted.
+    pub async fn identity(self) -> Identity {
+        match self {
+            Self::Ready(identity) => identity,
+            Self::Pending(identity) => identity.await,
+        }
+    }
 }
 
-impl<F: Fn(&dyn Head) -> Result<Caller, Unidentified> + Send + Sync + 'static> Identify for F {
-    fn identify(&self, head: &dyn Head) -> Result<Caller, Unidentified> {
-        self(head)
+impl fmt::Debug for Identified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(identity) => f.debug_tuple("Ready").field(identity).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
     }
 }
 
 /// Callers are known by their API keys: in the field `x-api-key`, or as a bearer token.
 #[derive(Clone, Debug)]
 pub struct ByApiKey {
-    keys: Arc<ApiKeys>,
+    keys: Keys,
     otherwise: Option<ByAddress>,
 }
 
@@ -81,10 +120,10 @@ pub struct ByAddress {
 }
 
 impl ByApiKey {
-    /// These keys are known. Whoever shows none, or another, is refused with 401.
+    /// These keys are known: [`ApiKeys`](crate::ApiKeys), or those that a source knows, [`Keys`]. Whoever shows none, or another, is refused with 401.
     #[must_use]
-    pub fn new(keys: ApiKeys) -> Self {
-        Self { keys: Arc::new(keys), otherwise: None }
+    pub fn new(keys: impl Into<Keys>) -> Self {
+        Self { keys: keys.into(), otherwise: None }
     }
 
     /// Whoever shows no key is known by the address. A key that is shown and not known is refused all the same.
@@ -110,7 +149,7 @@ impl ByAddress {
 
 /// The key that a request shows. Two that differ are none.
 fn shown(head: &dyn Head) -> Result<Option<&str>, Unidentified> {
-    let unclear = |what: &str| Unidentified { status: StatusCode::UNAUTHORIZED, detail: what.to_owned() };
+    let unclear = |what: &str| refused(StatusCode::UNAUTHORIZED, what);
     let by_field = match head.fields("x-api-key").as_slice() {
         [] => None,
         [only] => Some(std::str::from_utf8(only).map_err(|_| unclear("the API key is no text"))?),
@@ -127,35 +166,44 @@ fn shown(head: &dyn Head) -> Result<Option<&str>, Unidentified> {
 }
 
 impl Identify for ByApiKey {
-    fn identify(&self, head: &dyn Head) -> Result<Caller, Unidentified> {
-        match (shown(head)?, &self.otherwise) {
-            (None, Some(address)) => address.identify(head),
-            (None, None) => {
-                let detail = "no API key; send it as `x-api-key` or as a bearer token".to_owned();
-                Err(Unidentified { status: StatusCode::UNAUTHORIZED, detail })
-            }
-            (Some(key), _) => match self.keys.holder(key) {
-                Some(holder) => Ok(Caller {
-                    tenant: holder.tenant.clone(),
-                    subject: holder.subject.clone(),
-                    tier: holder.tier.clone(),
-                }),
-                None => {
-                    let detail = "the API key is not known".to_owned();
-                    Err(Unidentified { status: StatusCode::UNAUTHORIZED, detail })
-                }
-            },
+    fn identify(&self, head: &dyn Head) -> Identified {
+        let missing = "no API key; send it as `x-api-key` or as a bearer token";
+        let key = match (shown(head), &self.otherwise) {
+            (Ok(Some(key)), _) => key,
+            (Ok(None), Some(address)) => return address.identify(head),
+            (Ok(None), None) => return Err(refused(StatusCode::UNAUTHORIZED, missing)).into(),
+            (Err(unclear), _) => return Err(unclear).into(),
+        };
+        match self.keys.find(key) {
+            Finding::Ready(found) => holder(found).into(),
+            Finding::Pending(found) => Identified::Pending(Box::pin(async { holder(found.await) })),
         }
     }
 }
 
+/// The caller that stands behind a key.
+fn holder(found: Found) -> Identity {
+    match found {
+        Ok(Some(holder)) => {
+            let KeyHolder { tenant, subject, tier } = (*holder).clone();
+            Ok(Caller { tenant, subject, tier })
+        }
+        Ok(None) => Err(refused(StatusCode::UNAUTHORIZED, "the API key is not known")),
+        Err(fault) => Err(refused(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string())),
+    }
+}
+
+fn refused(status: StatusCode, detail: &str) -> Unidentified {
+    Unidentified { status, detail: detail.to_owned() }
+}
+
 impl Identify for ByAddress {
-    fn identify(&self, head: &dyn Head) -> Result<Caller, Unidentified> {
+    fn identify(&self, head: &dyn Head) -> Identified {
         let Some(client) = self.client.of_head(head) else {
             let detail = "this server does not tell its limiter who connects; with axum, serve \
                           `into_make_service_with_connect_info::<SocketAddr>()`";
-            return Err(Unidentified { status: StatusCode::INTERNAL_SERVER_ERROR, detail: detail.to_owned() });
+            return Err(refused(StatusCode::INTERNAL_SERVER_ERROR, detail)).into();
         };
-        Ok(Caller { tenant: self.tenant.clone(), subject: address_subject(client), tier: self.tier.clone() })
+        Ok(Caller { tenant: self.tenant.clone(), subject: address_subject(client), tier: self.tier.clone() }).into()
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use self::actix::{RateLimitMiddleware, RateLimitTransform};
 pub use self::address::ClientAddress;
 pub use self::answer::Refusal;
-pub use self::identify::{ByAddress, ByApiKey, Caller, Head, Identify, Unidentified};
+pub use self::identify::{ByAddress, ByApiKey, Caller, Head, Identified, Identify, Identity, Unidentified};
 pub use self::settle::Spent;
 #[cfg(feature = "tower")]
 pub use self::tower::{RateLimitLayer, RateLimited};
@@ -120,9 +120,10 @@ impl RateLimit {
     }
 
     /// Asks the gate about a request, and waits for as long as its policy says.
-    async fn ask(&self, asked: Result<Asked, Unidentified>) -> Passage {
-        let asked = match asked {
-            Ok(asked) => asked,
+    async fn ask(&self, asking: Asking) -> Passage {
+        let Asking { identified, route, cost } = asking;
+        let asked = match identified.identity().await {
+            Ok(caller) => Asked { caller, route, cost },
             Err(unidentified) => return Passage::unidentified(&unidentified),
         };
         let decision = match asked.request() {
@@ -139,10 +140,18 @@ impl RateLimit {
     }
 
     /// What is asked for a request, before anything is awaited.
-    fn asked(&self, head: &dyn Head) -> Result<Asked, Unidentified> {
-        let caller = self.identify.identify(head)?;
-        Ok(Asked { caller, route: cut((self.route)(head)), cost: (self.cost)(head).clamp(1, Request::MAX_COST) })
+    fn asking(&self, head: &dyn Head) -> Asking {
+        let identified = self.identify.identify(head);
+        Asking { identified, route: cut((self.route)(head)), cost: (self.cost)(head).clamp(1, Request::MAX_COST) }
     }
+}
+
+/// What is asked for a request, of which it may not be known yet whose it is.
+#[derive(Debug)]
+struct Asking {
+    identified: Identified,
+    route: String,
+    cost: u64,
 }
 
 /// What is asked for a request.

@@ -67,10 +67,10 @@ where
         // The one that is ready answers, and a new one gets ready.
         let waiting = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, waiting);
-        let asked = limit.asked(&Parts(&request));
+        let asking = limit.asking(&Parts(&request));
         let is_grpc = is_grpc(&request);
         Box::pin(async move {
-            let open = match limit.ask(asked).await {
+            let open = match limit.ask(asking).await {
                 Passage::Open(open) => open,
                 Passage::Closed(closed) => return Ok(answer(closed, is_grpc)),
             };

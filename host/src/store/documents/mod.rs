@@ -1,6 +1,7 @@
 //! Documents that hosts share: policies, rosters, who is there.
 
 mod directory;
+mod expiring;
 mod in_memory;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use self::directory::DocumentDirectory;
+pub use self::expiring::Expiring;
 pub use self::in_memory::DocumentMemory;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,6 +57,11 @@ pub trait Documents: fmt::Debug + Send + Sync + 'static {
     /// Changes when somebody announces a change, and when one may have been missed. Hosts that share a directory hear only of their own:
     /// whoever must know of every change looks from time to time as well.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Where hosts keep for a while what they share, if there is such a place beside the documents.
+    fn expiring(&self) -> Option<&dyn Expiring> {
+        None
+    }
 }
 
 /// A document on a shelf.

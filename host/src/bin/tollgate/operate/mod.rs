@@ -3,6 +3,7 @@
 mod client;
 pub(super) mod decisions;
 pub(super) mod fleet;
+pub(super) mod keys;
 pub(super) mod policies;
 mod reference;
 pub(super) mod roster;

@@ -1,5 +1,6 @@
 //! Documents in Redis: a hash for each shelf, a list for each log, and a channel that tells of changes.
 
+mod expiring;
 mod link;
 
 use std::fmt;
@@ -13,11 +14,11 @@ use tokio::task::JoinSet;
 use self::link::Inner;
 use crate::config::RedisTarget;
 use crate::error::Result;
-use crate::store::documents::{Document, Documents, Promise, check_name};
+use crate::store::documents::{Document, Documents, Expiring, Promise, check_name};
 
 /// Documents in Redis or Valkey: all hosts that count there share them.
 ///
-/// Their keys begin with `{prefix}:{fleet}:` and are the only ones that never expire. All are in one slot of a cluster. There is one connection for it all; it is
+/// Their keys begin with `{prefix}:{fleet}:` and are the only ones that never expire, but for what is kept for a while. All are in one slot of a cluster. There is one connection for it all; it is
 /// opened again when it is lost.
 pub struct RedisDocuments {
     inner: Arc<Inner>,
@@ -160,6 +161,10 @@ impl Documents for RedisDocuments {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
+    }
+
+    fn expiring(&self) -> Option<&dyn Expiring> {
+        Some(self)
     }
 }
 
