@@ -65,13 +65,13 @@ async fn becomes(server: &Server, key: &str, expected: (u16, String)) -> Result<
 }
 
 /// Everything that Redis holds, by key.
-async fn held(redis: &RedisServer) -> Result<BTreeMap<String, Vec<u8>>> {
+fn held(redis: &RedisServer) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut held = BTreeMap::new();
-    let keys: Vec<String> = redis.run(&["KEYS", "*"]).await?;
+    let keys: Vec<String> = redis.run(&["KEYS", "*"])?;
     for key in keys {
-        let kind: String = redis.run(&["TYPE", &key]).await?;
+        let kind: String = redis.run(&["TYPE", &key])?;
         if kind == "string" {
-            held.insert(key.clone(), redis.run(&["GET", &key]).await?);
+            held.insert(key.clone(), redis.run(&["GET", &key])?);
         }
     }
     Ok(held)
@@ -85,7 +85,12 @@ fn invalidate(server: &Server, words: &[&str], input: &str) -> Result<std::proce
     let url = server.admin_url()?;
     let variables = [("TOLLGATE_ADMIN_URL", url.as_str()), ("TOLLGATE_ADMIN_TOKEN", TOKEN)];
     let mut program = command(variables)?;
-    program.args(["keys", "invalidate"]).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    program
+        .args(["keys", "invalidate"])
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = program.spawn()?;
     child.stdin.take().context("it is a pipe")?.write_all(input.as_bytes())?;
     Ok(child.wait_with_output()?)
@@ -105,9 +110,9 @@ async fn servers_share_look_ups_and_tell_no_key() -> Result<()> {
     let (status, _, problem, _) = check(&one, "nobody-7f3a").await?;
     assert_eq!((status, problem["field"].as_str()), (401, Some("api_key")));
 
-    let held = held(&redis).await?;
+    let held = held(&redis)?;
     let (name, _) = entry(&held);
-    let left: i64 = redis.run(&["PTTL", name]).await?;
+    let left: i64 = redis.run(&["PTTL", name])?;
     assert!((3_500_000..=3_600_000).contains(&left), "it expires: {left}");
     let digits: String = name.rsplit("key-").next().unwrap().chars().take(8).collect();
     let said = one.output();
@@ -115,7 +120,13 @@ async fn servers_share_look_ups_and_tell_no_key() -> Result<()> {
         let line = line.replace("{}", &digits);
         assert!(said.lines().any(|said| said.ends_with(&line)), "no {line}:\n{said}");
     }
-    let everything = format!("{said}{}{}", two.output(), String::from_utf8_lossy(&held.into_iter().flat_map(|(key, value)| [key.into_bytes(), value].concat()).collect::<Vec<_>>()));
+    let everything = format!(
+        "{said}{}{}",
+        two.output(),
+        String::from_utf8_lossy(
+            &held.into_iter().flat_map(|(key, value)| [key.into_bytes(), value].concat()).collect::<Vec<_>>()
+        )
+    );
     for secret in [KEY, &book::digest(KEY), SECRET, "token-of-the-book", "nobody-7f3a"] {
         assert!(!everything.contains(secret), "{secret} is told:\n{everything}");
     }
@@ -130,9 +141,11 @@ async fn a_revoked_key_stops_on_every_server() -> Result<()> {
     // The second has no secret in common with the first: it can be told only to forget all.
     let three = server(&book, &[("REDIS_URL", &redis.url())])?;
     let all = [&one, &two, &three];
-    for (words, input) in
-        [(&["-"][..], format!("{KEY}\n")), (&["--tenant", "acme"], String::new()), (&["--all", "--json"], String::new())]
-    {
+    for (words, input) in [
+        (&["-"][..], format!("{KEY}\n")),
+        (&["--tenant", "acme"], String::new()),
+        (&["--all", "--json"], String::new()),
+    ] {
         book.write(KEY, Some("pro"));
         invalidate(&one, &["--all"], "")?;
         for server in all {
@@ -158,13 +171,16 @@ async fn what_somebody_wrote_into_redis_is_not_believed() -> Result<()> {
     let (book, redis) = (Book::open().await?, RedisServer::start()?);
     book.write(KEY, Some("free"));
     assert_eq!(tier(&of_fleet(&book, &redis)?, KEY).await?, is(200, "free"));
-    let held = held(&redis).await?;
+    let held = held(&redis)?;
     let (name, genuine) = entry(&held);
     let text = String::from_utf8_lossy(genuine);
     assert!(text.contains("\"free\""), "{text}");
     let at = genuine.windows(6).position(|part| part == b"\"free\"").unwrap();
     let promoted = [&genuine[..at], b"\"pro\"", &genuine[at + 6..]].concat();
-    redis.set(name, &promoted).await?;
+    let hex: String = promoted.iter().map(|byte| format!("{byte:02x}")).collect();
+    let write =
+        "return redis.call('SET', KEYS[1], (ARGV[1]:gsub('..', function(h) return string.char(tonumber(h, 16)) end)))";
+    let _: String = redis.run(&["EVAL", write, "1", name, &hex])?;
     let victim = of_fleet(&book, &redis)?;
     assert_eq!(tier(&victim, KEY).await?, is(200, "free"));
     assert!(victim.output().contains("it is not believed"), "{}", victim.output());
