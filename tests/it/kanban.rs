@@ -58,7 +58,7 @@ async fn ask(instances: &[Example; 2], user: &str, times: usize) -> Result<usize
 async fn instances_share_limits_and_hear_of_each_others_refusals() -> Result<()> {
     let scripts = ["+eval", "+evalsha", "+time", "+publish", "+subscribe", "&cfkanban:*"];
     let (server, url) = redis(&scripts)?;
-    let start = || Example::start_in("kanban", [("REDIS_URL", &url)]);
+    let start = || Example::start_in("kanban", [("REDIS_URL", url.as_str())]);
     let instances = [start()?, start()?];
     assert_eq!(ask(&instances, "u-17", 12).await?, 10);
     assert_eq!(boards(&instances[0], "u-18").await?, StatusCode::OK, "another user has limits of its own");
@@ -76,7 +76,7 @@ async fn instances_share_limits_and_hear_of_each_others_refusals() -> Result<()>
 #[tokio::test]
 async fn with_the_rights_of_the_guide_alone_limits_hold_all_the_same() -> Result<()> {
     let (server, url) = redis(&[])?;
-    let start = || Example::start_in("kanban", [("REDIS_URL", &url)]);
+    let start = || Example::start_in("kanban", [("REDIS_URL", url.as_str())]);
     let instances = [start()?, start()?];
     assert_eq!(ask(&instances, "u-17", 14).await?, 10);
     let kept: Vec<String> = server.run(&["KEYS", "*"])?;

@@ -30,7 +30,7 @@ impl Example {
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub fn start_in<const N: usize>(name: &str, environment: [(&str, &str); N]) -> Result<Self> {
+    pub fn start_in<'a>(name: &str, environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
         let test = std::env::current_exe()?;
         let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
         let program = folder.join("examples").join(name);
