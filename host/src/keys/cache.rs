@@ -111,7 +111,7 @@ impl CachedKeys {
         let what = Revoked::of(&what, &self.inner.hasher);
         self.inner.heed(&what, self.inner.clock.now());
         match &self.inner.shared {
-            Some(shared) => shared.revoke(&what, self.inner.clock.now()).await,
+            Some(shared) => shared.revoke(&self.inner.hasher, &what, self.inner.clock.now()).await,
             None => Ok(()),
         }
     }
@@ -302,7 +302,7 @@ impl Inner {
         match news {
             News::Nothing => {}
             News::Past(notices, is_cut) => self.heed_past(&notices, is_cut, now),
-            News::Notices(notices) => notices.iter().for_each(|notice| self.heed(&notice.what, now)),
+            News::Notices(notices) => notices.iter().for_each(|notice| self.heed(notice.meaning(&self.hasher), now)),
             News::Lost => self.heed(&Revoked::All, now),
         }
     }
@@ -310,7 +310,7 @@ impl Inner {
     /// What was invalidated before this host came: what the fleet knew by then is void.
     fn heed_past(&self, notices: &[Notice], is_cut: bool, now: Timestamp) {
         let at = |notice: &Notice| Timestamp::from_micros(notice.at_us).min(now);
-        notices.iter().for_each(|notice| self.revocations.add(&notice.what, at(notice), &self.local));
+        notices.iter().for_each(|notice| self.revocations.add(notice.meaning(&self.hasher), at(notice), &self.local));
         if let Some(oldest) = notices.first().filter(|_| is_cut) {
             self.revocations.add(&Revoked::All, at(oldest), &self.local);
         }

@@ -19,6 +19,7 @@ pub(super) struct KeyHash([u8; 32]);
 pub(super) struct Hasher {
     of_keys: Hmac<Sha256>,
     of_entries: Hmac<Sha256>,
+    name: String,
 }
 
 /// What the source said of a key, and when.
@@ -66,7 +67,13 @@ impl Hasher {
         let purpose = |purpose: &[u8]| {
             Hmac::new_from_slice(secret).expect("a secret of any length will do").chain_update(purpose)
         };
-        Ok(Self { of_keys: purpose(b"tollgate key\0"), of_entries: purpose(b"tollgate entry\0") })
+        let name = KeyHash(purpose(b"tollgate name\0").finalize().into_bytes().into()).to_string();
+        Ok(Self { of_keys: purpose(b"tollgate key\0"), of_entries: purpose(b"tollgate entry\0"), name })
+    }
+
+    /// Tells hosts whether they hash alike, and nothing of the secret.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn hash(&self, key: &str) -> KeyHash {

@@ -38,7 +38,19 @@ pub(super) struct Notice {
     /// Tells it from all others.
     pub(super) id: String,
     pub(super) at_us: u64,
+    /// Who hashes as the writer did.
+    pub(super) hasher: String,
     pub(super) what: Revoked,
+}
+
+impl Notice {
+    /// What it means for a host that hashes so: a key that it cannot tell may be any.
+    pub(super) fn meaning(&self, hasher: &Hasher) -> &Revoked {
+        match &self.what {
+            Revoked::Key(_) if self.hasher != hasher.name() => &Revoked::All,
+            what => what,
+        }
+    }
 }
 
 /// Until when answers are void, for each key and tenant of which something was invalidated.

@@ -87,19 +87,15 @@ impl Shared {
         answer
     }
 
-    /// Takes away what the fleet knows, and tells every host. One that hashes otherwise can be told of a key only by telling it of all.
-    pub(super) async fn revoke(&self, what: &Revoked, now: Timestamp) -> Result<()> {
+    /// Takes away what the fleet knows, and tells every host.
+    pub(super) async fn revoke(&self, hasher: &Hasher, what: &Revoked, now: Timestamp) -> Result<()> {
         let id = format!("{}-{}", self.own, self.written.fetch_add(1, Ordering::Relaxed));
-        let what = match what {
-            Revoked::Key(_) if !self.entries => Revoked::All,
-            what => what.clone(),
-        };
-        let notice = Notice { id, at_us: now.as_micros(), what };
+        let notice = Notice { id, at_us: now.as_micros(), hasher: hasher.name().to_owned(), what: what.clone() };
         let line = serde_json::to_vec(&notice)
             .map_err(|error| Error::new(ErrorKind::System, "failed to write a notice").because(error))?;
         self.documents.append(LIST, &line, KEPT).await?;
         self.documents.announce().await?;
-        if let (Revoked::Key(hash), Some(expiring)) = (&notice.what, self.documents.expiring()) {
+        if let (Revoked::Key(hash), Some(expiring)) = (what, self.documents.expiring().filter(|_| self.entries)) {
             expiring.forget(&name(hash)).await?;
         }
         Ok(())
