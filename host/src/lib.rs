@@ -1,5 +1,6 @@
 //! Tollgate: a rate-limit engine whose policies are WebAssembly components.
 
+pub mod blocks;
 pub mod config;
 pub mod counter;
 mod error;

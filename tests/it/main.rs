@@ -5,6 +5,7 @@
 
 mod admin;
 mod author;
+mod blocks;
 mod cache;
 mod cli;
 mod compile;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::{answer, tell_receipt};
@@ -19,7 +19,8 @@ use super::health;
 use super::problem::{Problem, problem_json};
 use super::question::Question;
 use super::receipts;
-use super::refusal::refusal;
+use super::refusal::{blocked, refusal};
+use crate::blocks::{Block, Blocks};
 use crate::config::Secret;
 use crate::gate::Tollgate;
 use crate::keys::Keys;
@@ -32,6 +33,8 @@ pub struct Front {
     pub gate: Tollgate,
     /// Whose API keys are known.
     pub keys: Keys,
+    /// Who is kept out.
+    pub blocks: Blocks,
     /// Which header fields are sent.
     pub headers: HeaderOptions,
     /// The token of trusted callers. Without one, `trust_all` decides.
@@ -76,9 +79,15 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
 async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = front.caller(&request_headers)?;
     let question = Question::read(&read(body, QUESTION).await?)?;
+    if let Some(block) = question.address()?.and_then(|address| front.blocks.of_address(address)) {
+        return Ok(kept_out(&front.blocks, &block));
+    }
     let asked = question.asked(&front, &caller).await?;
     let attributes = asked.attributes();
     let request = asked.request(&attributes)?;
+    if let Some(block) = front.blocks.of_request(&request) {
+        return Ok(kept_out(&front.blocks, &block));
+    }
     if !front.gate.has_tier(&request) {
         return Err(front.no_tier(request.tier()));
     }
@@ -97,6 +106,18 @@ async fn check(State(front): State<Arc<Front>>, request_headers: HeaderMap, body
     };
     response.headers_mut().extend(headers(&decision, front.headers));
     Ok(response)
+}
+
+/// The answer to whoever is blocked.
+fn kept_out(blocks: &Blocks, block: &Block) -> Response {
+    let remaining = blocks.remaining(block).as_millis();
+    let (status, problem) = blocked();
+    let told = json!({ "allowed": false, "verdict": "deny", "source": "block", "reason": "this caller is blocked for a time",
+        "retry_after_ms": u64::try_from(remaining).unwrap_or(u64::MAX) });
+    let mut response = problem_json(status, joined(problem, told));
+    let seconds = HeaderValue::from_str(&remaining.div_ceil(1_000).to_string());
+    response.headers_mut().extend(seconds.map(|seconds| (header::RETRY_AFTER, seconds)));
+    response
 }
 
 impl Front {

@@ -1,6 +1,7 @@
 //! The body of `POST /v1/check`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(super) struct Question {
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     once: Option<String>,
+    address: Option<String>,
 }
 
 const fn one() -> u64 {
@@ -64,6 +66,12 @@ impl Question {
             |_| Problem::new(StatusCode::BAD_REQUEST, format!("the body goes on after the question: give {WHOLE}"));
         json.end().map_err(goes_on)?;
         Ok(question)
+    }
+
+    /// Where the request comes from, if it is told: whoever is blocked by address is refused.
+    pub(super) fn address(&self) -> Result<Option<IpAddr>, Problem> {
+        let wrong = |_| Problem::field(StatusCode::BAD_REQUEST, "address", "is no address of IPv4 or IPv6");
+        self.address.as_deref().map(|address| address.parse().map_err(wrong)).transpose()
     }
 
     /// Who is asked about: the holder of the API key, or the tenant that a trusted caller names.
@@ -145,15 +153,17 @@ impl Asked<'_> {
 const TRUSTED_ONLY: &str =
     "may be named only by a trusted caller: send `Authorization: Bearer` with the TOLLGATE_CALLER_TOKEN of the server";
 
-const WHOLE: &str = "one JSON object with `api_key` or `tenant`, and of `tier`, `subject`, `route`, `cost`, `attributes` and `once` what is needed";
+const WHOLE: &str = "one JSON object with `api_key` or `tenant`, and of `tier`, `subject`, `route`, `cost`, `attributes`, `once` and `address` what is needed";
 
 /// What a field takes; none for the body as a whole.
 fn accepted(field: &str) -> Option<&'static str> {
     match field {
-        "api_key" | "tenant" | "tier" | "subject" | "route" | "once" => Some("a text"),
+        "api_key" | "tenant" | "tier" | "subject" | "route" | "once" | "address" => Some("a text"),
         "cost" => Some("a whole number from 1 to 1000000000"),
         "." => None,
         attributes if attributes.starts_with("attributes") => Some("an object of texts"),
-        _ => Some("a field of a question; there are api_key, tenant, tier, subject, route, cost, attributes and once"),
+        _ => Some(
+            "a field of a question; there are api_key, tenant, tier, subject, route, cost, attributes, once and address",
+        ),
     }
 }

@@ -8,6 +8,21 @@ use crate::model::Source;
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
+const ABNORMAL_USAGE: &str = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
+
+/// The status and the members of the problem that whoever is blocked is told: not what for.
+pub(super) fn blocked() -> (StatusCode, Value) {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let members = json!({
+        "type": ABNORMAL_USAGE,
+        "title": "Abnormal usage detected",
+        "status": status.as_u16(),
+        "detail": "this caller is blocked for a time",
+        "violated-policies": [],
+    });
+    (status, members)
+}
+
 /// The status of a refusal, and the members that make `answer` a problem.
 ///
 /// A policy's refusal is 429 `quota-exceeded`; a refusal by rule, because something on our side is broken, is 503

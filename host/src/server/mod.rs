@@ -17,6 +17,7 @@ pub use logging::start_logging;
 pub use metrics::start_metrics;
 pub use watch::{Watched, watch};
 
+use crate::blocks::Blocks;
 use crate::config::{AdminToken, Config, ConfigFile, KeyDigest, Scope, Secret, env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{Fleet, Upload};
@@ -25,6 +26,7 @@ use crate::http::admin::{Desk, Render};
 use crate::http::{Front, HeaderOptions};
 use crate::keys::Keys;
 use crate::policy::{Cache, Compile, Compiler, Keyring, digest};
+use crate::time::SystemClock;
 use roster::{OwnRoster, own_roster};
 
 /// Everything that a process serves with.
@@ -55,14 +57,16 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let gate = Tollgate::from_config_with(config, compiler).await?;
     let documents = registry::documents(config, &gate).await?;
     let keys = keys::keys(config, &documents).await?;
+    let blocks = Blocks::join(Arc::clone(&documents), SystemClock::new()).await;
     let OwnRoster { document, uploads } = own_roster(config)?;
     let (instance, keyring) = (registry::instance(config)?, Keyring::new(&config.signing));
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
-    let (desk, drawn) = desk(config, &fleet, keys.clone(), metrics)?;
+    let (desk, drawn) = desk(config, &fleet, (keys.clone(), blocks.clone()), metrics)?;
     let front = Arc::new(Front {
         gate,
         keys,
+        blocks,
         headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),
@@ -97,7 +101,7 @@ pub async fn reach_registry(config: &Config, gate: &Tollgate) -> Result<()> {
 fn desk(
     config: &Config,
     fleet: &Fleet,
-    keys: Keys,
+    (keys, blocks): (Keys, Blocks),
     metrics: Option<Render>,
 ) -> Result<(Option<Arc<Desk>>, Option<Secret>)> {
     if config.admin.listen.is_none() {
@@ -110,7 +114,7 @@ fn desk(
         tokens.push(AdminToken { name: DRAWN.to_owned(), scope: Scope::Admin, digest: KeyDigest::of(&text) });
         drawn = Some(Secret::new(text));
     }
-    let desk = Desk::new(fleet.clone(), tokens).with_keys(keys);
+    let desk = Desk::new(fleet.clone(), tokens).with_keys(keys).with_blocks(blocks);
     let desk = match metrics {
         Some(render) => desk.with_metrics(render),
         None => desk,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Every operation, and the scope that it wants.
-const OPERATIONS: [(&str, &str, &str); 27] = [
+const OPERATIONS: [(&str, &str, &str); 30] = [
     ("GET", "/admin/v1/openapi.json", "read"),
     ("GET", "/admin/v1/policies", "read"),
     ("GET", "/admin/v1/policies/{digest}", "read"),
@@ -27,6 +27,9 @@ const OPERATIONS: [(&str, &str, &str); 27] = [
     ("PUT", "/admin/v1/tenants/{tenant}", "operate"),
     ("DELETE", "/admin/v1/tenants/{tenant}", "operate"),
     ("POST", "/admin/v1/keys/invalidate", "operate"),
+    ("GET", "/admin/v1/blocks", "read"),
+    ("PUT", "/admin/v1/blocks", "operate"),
+    ("DELETE", "/admin/v1/blocks", "operate"),
     ("POST", "/admin/v1/policies", "admin"),
     ("DELETE", "/admin/v1/policies/{digest}", "admin"),
     ("PUT", "/admin/v1/policies/{digest}/cases", "admin"),

@@ -75,6 +75,15 @@ enum Command {
     /// Shows and changes which tenant is in which tier.
     #[command(subcommand)]
     Tenants(operate::tenants::Command),
+    /// Keeps an address, a network or a subject out for a time, on every server.
+    #[command(after_help = operate::blocks::AFTER_BLOCK)]
+    Block(operate::blocks::Block),
+    /// Lets an address, a network or a subject in again.
+    #[command(after_help = operate::blocks::AFTER_UNBLOCK)]
+    Unblock(operate::blocks::Unblock),
+    /// Shows who is kept out.
+    #[command(after_help = operate::blocks::AFTER_BLOCKS)]
+    Blocks(operate::blocks::List),
     /// Has what is known of API keys forgotten.
     #[command(subcommand)]
     Keys(operate::keys::Command),
@@ -113,6 +122,9 @@ fn main() -> ExitCode {
         Some(Command::Policy(command)) => policy::run(&cli.operator, &command),
         Some(Command::Roster(command)) => operate::roster::run(&cli.operator, &command),
         Some(Command::Tenants(command)) => operate::tenants::run(&cli.operator, &command),
+        Some(Command::Block(block)) => operate::blocks::block(&cli.operator, &block),
+        Some(Command::Unblock(unblock)) => operate::blocks::unblock(&cli.operator, &unblock),
+        Some(Command::Blocks(list)) => operate::blocks::list(&cli.operator, &list),
         Some(Command::Keys(command)) => operate::keys::run(&cli.operator, &command),
         Some(Command::Fleet(fleet)) => operate::fleet::run(&cli.operator, &fleet),
         Some(Command::Tail(tail)) => operate::decisions::tail(&cli.operator, &tail),

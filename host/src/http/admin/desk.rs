@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::super::problem::Problem;
+use crate::blocks::Blocks;
 use crate::config::{AdminToken, KeyDigest};
 use crate::counter::{Algorithm, Mode};
 use crate::fleet::Fleet;
@@ -30,6 +31,7 @@ pub struct Desk {
     pub(super) tails: Arc<Semaphore>,
     pub(super) metrics: Option<Render>,
     pub(super) keys: Keys,
+    pub(super) blocks: Option<Blocks>,
     stopping: watch::Sender<bool>,
 }
 
@@ -61,6 +63,7 @@ impl Desk {
             tails: Arc::new(Semaphore::new(TAILS)),
             metrics: None,
             keys: Keys::default(),
+            blocks: None,
             stopping: watch::Sender::new(false),
         }
     }
@@ -75,6 +78,17 @@ impl Desk {
     #[must_use]
     pub fn with_keys(self, keys: Keys) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same, which also shows and changes who is blocked.
+    #[must_use]
+    pub fn with_blocks(self, blocks: Blocks) -> Self {
+        Self { blocks: Some(blocks), ..self }
+    }
+
+    pub(super) fn blocks(&self) -> Result<&Blocks, Problem> {
+        let told = "this server keeps no blocks";
+        self.blocks.as_ref().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, told))
     }
 
     /// Ends what would never end by itself.

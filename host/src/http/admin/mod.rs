@@ -3,6 +3,7 @@
 //! It has a listener of its own. Its document in OpenAPI is made of the same list as its routes.
 
 mod audit;
+mod blocks;
 mod decisions;
 mod desk;
 mod diff;
@@ -74,6 +75,9 @@ fn table(desk: &Arc<Desk>) -> Table {
         .add(tenants::__path_list, Read, tenants::list)
         .add(tenants::__path_put, Operate, tenants::put)
         .add(tenants::__path_remove, Operate, tenants::remove)
+        .add(blocks::__path_list, Read, blocks::list)
+        .add(blocks::__path_put, Operate, blocks::put)
+        .add(blocks::__path_remove, Operate, blocks::remove)
         .add(keys::__path_invalidate, Operate, keys::invalidate)
         .add(fleet::__path_fleet, Read, fleet::fleet)
         .add(fleet::__path_shadows, Read, fleet::shadows)

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
+use super::blocks::{BlockBody, BlockView};
 use super::decisions::Explanation;
 use super::diff::Difference;
 use super::fleet::{FleetView, FlipView, FlipsView, InstanceView, ShadowView};
@@ -26,6 +27,8 @@ use super::tiers::Tiers;
     components(schemas(
         ActivationBody,
         ActiveRoster,
+        BlockBody,
+        BlockView,
         Explanation,
         Difference,
         FleetView,

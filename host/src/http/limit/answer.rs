@@ -10,7 +10,7 @@ use super::RateLimit;
 use super::identify::Unidentified;
 use super::settle::Open;
 use crate::http::headers::headers;
-use crate::http::refusal::refusal;
+use crate::http::refusal::{blocked, refusal};
 use crate::model::{Decision, Verdict};
 
 /// The body of a refusal.
@@ -65,6 +65,17 @@ impl Passage {
 }
 
 impl Closed {
+    /// The answer to whoever is blocked for so long.
+    pub(super) fn blocked(remaining: Duration) -> Self {
+        let (status, problem) = blocked();
+        let mut closed = Self::of(status, &problem);
+        let seconds = remaining.as_millis().div_ceil(1_000);
+        closed
+            .headers
+            .extend(HeaderValue::from_str(&seconds.to_string()).map(|seconds| (header::RETRY_AFTER, seconds)));
+        closed
+    }
+
     fn refused(decision: &Decision, fields: HeaderMap, limit: &RateLimit) -> Self {
         let violated: Vec<&str> = decision.violated().map(|charged| charged.limit.id()).collect();
         let (status, problem) = refusal(decision.source, &violated, &decision.reason);

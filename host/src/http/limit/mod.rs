@@ -24,9 +24,10 @@ pub use self::settle::Spent;
 #[cfg(feature = "tower")]
 pub use self::tower::{RateLimitLayer, RateLimited};
 use super::headers::HeaderOptions;
+use crate::blocks::{Block, Blocks};
 use crate::gate::Tollgate;
 use crate::model::{Decision, Request};
-use answer::Passage;
+use answer::{Closed, Passage};
 
 /// What stands before an application: who is counted, for what, and how a refusal reads.
 ///
@@ -59,6 +60,14 @@ pub struct RateLimit {
     headers: HeaderOptions,
     refund_failures: bool,
     longest_delay: Duration,
+    screen: Option<Screen>,
+}
+
+/// Who is kept out, and how the address of a client is known.
+#[derive(Clone)]
+struct Screen {
+    blocks: Blocks,
+    client: ClientAddress,
 }
 
 type OfHead<T> = Arc<dyn Fn(&dyn Head) -> T + Send + Sync>;
@@ -80,6 +89,7 @@ impl RateLimit {
             headers: HeaderOptions::default(),
             refund_failures: false,
             longest_delay: LONGEST_DELAY,
+            screen: None,
         }
     }
 
@@ -119,15 +129,28 @@ impl RateLimit {
         Self { longest_delay: longest, ..self }
     }
 
+    /// Refuses whoever is blocked: by the address, which `client` tells, before anybody is asked whose request it is; and by the subject.
+    #[must_use]
+    pub fn blocks(self, blocks: Blocks, client: ClientAddress) -> Self {
+        Self { screen: Some(Screen { blocks, client }), ..self }
+    }
+
     /// Asks the gate about a request, and waits for as long as its policy says.
     async fn ask(&self, asking: Asking) -> Passage {
-        let Asking { identified, route, cost } = asking;
-        let asked = match identified.identity().await {
+        let Asking { who, route, cost } = asking;
+        let identity = match who {
+            Ok(identified) => identified.identity().await,
+            Err(closed) => return Passage::Closed(closed),
+        };
+        let asked = match identity {
             Ok(caller) => Asked { caller, route, cost },
             Err(unidentified) => return Passage::unidentified(&unidentified),
         };
         let decision = match asked.request() {
-            Ok(request) => self.gate.decide(&request).await,
+            Ok(request) => match self.blocked(|blocks| blocks.of_request(&request)) {
+                None => self.gate.decide(&request).await,
+                Some(closed) => return Passage::Closed(closed),
+            },
             Err(detail) => return Passage::malformed(&detail),
         };
         let passage = Passage::of(decision, self);
@@ -139,17 +162,25 @@ impl RateLimit {
         passage
     }
 
+    /// The answer to whoever is blocked.
+    fn blocked(&self, find: impl FnOnce(&Blocks) -> Option<Arc<Block>>) -> Option<Closed> {
+        let Screen { blocks, .. } = self.screen.as_ref()?;
+        find(blocks).map(|block| Closed::blocked(blocks.remaining(&block)))
+    }
+
     /// What is asked for a request, before anything is awaited.
     fn asking(&self, head: &dyn Head) -> Asking {
-        let identified = self.identify.identify(head);
-        Asking { identified, route: cut((self.route)(head)), cost: (self.cost)(head).clamp(1, Request::MAX_COST) }
+        let address = |screen: &Screen| screen.client.of_head(head);
+        let address = self.screen.as_ref().and_then(address);
+        let closed = address.and_then(|address| self.blocked(|blocks| blocks.of_address(address)));
+        let who = closed.map_or_else(|| Ok(self.identify.identify(head)), Err);
+        Asking { who, route: cut((self.route)(head)), cost: (self.cost)(head).clamp(1, Request::MAX_COST) }
     }
 }
 
-/// What is asked for a request, of which it may not be known yet whose it is.
-#[derive(Debug)]
+/// What is asked for a request, of which it may not be known yet whose it is; or the answer, if it comes from where nobody passes.
 struct Asking {
-    identified: Identified,
+    who: Result<Identified, Closed>,
     route: String,
     cost: u64,
 }

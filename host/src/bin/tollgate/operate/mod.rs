@@ -1,5 +1,6 @@
 //! The commands of an operator: everything that the admin API does, from a terminal.
 
+pub(super) mod blocks;
 mod client;
 pub(super) mod decisions;
 pub(super) mod fleet;
