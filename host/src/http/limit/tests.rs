@@ -1,5 +1,7 @@
 //! What the layer does with what a request holds.
 
+mod callers;
+
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
