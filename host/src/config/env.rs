@@ -101,6 +101,12 @@ pub const VARIABLES: &[Group] = &[
                 "Who shows it may name tenant, tier and subject directly. Without it everybody may where the program listens on a loopback address, and nobody elsewhere.",
             ),
             variable(
+                "TOLLGATE_TRUSTED_PROXIES",
+                "IP addresses and networks, with commas between them",
+                "",
+                "Gateways that may ask `/v1/auth` and say in `X-Forwarded-For` who called them. Whoever shows `TOLLGATE_CALLER_TOKEN` may, too.",
+            ),
+            variable(
                 "TOLLGATE_RECEIPT_KEY",
                 "secret; at least 32 bytes",
                 "",

@@ -103,6 +103,7 @@ impl Reader<'_> {
             x_ratelimit: self.read("TOLLGATE_X_RATELIMIT", forms::switch),
             source_header: self.read("TOLLGATE_SOURCE_HEADER", forms::switch),
             caller_token: self.read("TOLLGATE_CALLER_TOKEN", |text| forms::token(Secret::new(text))),
+            proxies: self.read("TOLLGATE_TRUSTED_PROXIES", |text| forms::networks(text.split(',').map(str::trim))),
             receipt_key: self.read("TOLLGATE_RECEIPT_KEY", |text| forms::receipt_key(Secret::new(text))),
             cache_dir: self.read("TOLLGATE_CACHE_DIR", |text| Ok(text.into())),
             require_signatures: self.read("TOLLGATE_REQUIRE_SIGNATURES", forms::switch),

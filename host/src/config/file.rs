@@ -67,6 +67,7 @@ struct HeaderSection {
 #[serde(deny_unknown_fields, default)]
 struct CallerSection {
     token: Option<Secret>,
+    proxies: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -225,6 +226,9 @@ impl Sheet {
             x_ratelimit: read.plain("headers.x_ratelimit", self.headers.x_ratelimit),
             source_header: read.plain("headers.source", self.headers.source),
             caller_token: read.form("callers.token", self.callers.token.take(), forms::token),
+            proxies: read.form("callers.proxies", self.callers.proxies.take(), |proxies| {
+                forms::networks(proxies.iter().map(String::as_str))
+            }),
             receipt_key: read.form("receipts.key", self.receipts.key.take(), forms::receipt_key),
             cache_dir: read.form("policies.cache_dir", self.policies.cache_dir.take(), |dir| Ok(beside(path, &dir))),
             require_signatures: read.plain("signing.required", self.signing.required),

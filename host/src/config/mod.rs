@@ -190,6 +190,8 @@ pub struct HeaderConfig {
 pub struct CallerConfig {
     /// Whoever shows this token. If there is none: everybody where the program listens on a loopback address, nobody elsewhere.
     pub token: Option<Secret>,
+    /// The gateways that may say whose request they ask about: addresses and networks such as `10.0.0.0/8`, each of which can be read.
+    pub proxies: Vec<String>,
 }
 
 /// How receipts are sealed.
@@ -298,7 +300,7 @@ impl Config {
                 x_ratelimit: layer.x_ratelimit.is_some_and(|stated| stated.value),
                 source: layer.source_header.is_some_and(|stated| stated.value),
             },
-            callers: CallerConfig { token },
+            callers: CallerConfig { token, proxies: layer.proxies.map(|stated| stated.value).unwrap_or_default() },
             receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
             signing: SigningConfig { required, keys: signing_keys },

@@ -102,6 +102,7 @@ const EXAMPLES: &str = "\
     TOLLGATE_WITHOUT_SCRIPTS=refuse
     TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
     TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
+    TOLLGATE_TRUSTED_PROXIES=10.0.0.0/8, ::1
     TOLLGATE_REGISTRY_DIR=/registry
     TOLLGATE_INSTANCE=eu-1
     RATE_LIMIT_GENERAL=1,2
@@ -228,6 +229,9 @@ fn a_malformed_value_says_what_was_expected() {
     refuses("TOLLGATE_ON_STORE_FAULT=alow", &["`alow` is none of `allow`, `deny`, `local`; did you mean `allow`?"]);
     refuses("TOLLGATE_X_RATELIMIT=maybe", &["`maybe` is not `true` or `false`"]);
     refuses("TOLLGATE_KEY_PREFIX=ratelimit:", &["leave it away"]);
+    for wrong in ["10.0.0/8", "10.0.0.0/33", "::/129", "gateway", "10.0.0.1,", "10.0.0.0/"] {
+        refuses(&format!("TOLLGATE_TRUSTED_PROXIES={wrong}"), &["is neither an address nor a network"]);
+    }
     refuses("TOLLGATE_KEY_PREFIX={a}", &["`{a}` is not 1 to 64 of"]);
     refuses("TOLLGATE_CALLER_TOKEN=hunter2 hunter2", &["visible ASCII"]);
     refuses("LOG_LEVEL=verbose", &["none of `error`, `warn`, `info`, `debug`, `trace`"]);

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Assembly;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Routes, admin, router};
+use crate::http::{Routes, admin, from_peer, router};
 
 /// How long a request's head may take to arrive, and so how long a silent connection stays.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly,
     let Assembly { front, fleet, desk, .. } = assembly;
     let stopping = watch::Sender::new(false);
     let public = router(Arc::clone(&front));
-    let public = answer(serving, CONNECTIONS, |_| public.clone(), stopping.subscribe());
+    let public = answer(serving, CONNECTIONS, |peer| from_peer(&public, peer), stopping.subscribe());
     let admin = async {
         if let (Some(serving), Some(desk)) = (admin, &desk) {
             let routes = admin::router(desk);

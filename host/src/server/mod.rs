@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{Fleet, Upload};
 use crate::gate::{ApiKeys, Tollgate, draw};
 use crate::http::admin::{Desk, Render};
-use crate::http::{Front, HeaderOptions};
+use crate::http::{Front, Gateways, HeaderOptions};
 use crate::policy::{Cache, Compile, Compiler, Keyring, digest};
 use roster::{OwnRoster, own_roster};
 
@@ -57,9 +57,11 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
     let (desk, drawn) = desk(config, &fleet, metrics)?;
+    let keys = ApiKeys::from_config(config)?;
     let front = Arc::new(Front {
         gate,
-        keys: ApiKeys::from_config(config)?,
+        gateways: Gateways::from_config(config, keys.clone())?,
+        keys,
         headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),

@@ -24,7 +24,9 @@ pub use self::tower::{RateLimitLayer, RateLimited};
 use super::headers::HeaderOptions;
 use crate::gate::Tollgate;
 use crate::model::{Decision, Request};
-use answer::Passage;
+#[cfg(feature = "server")]
+pub(super) use answer::Closed;
+pub(super) use answer::Passage;
 
 /// What stands before an application: who is counted, for what, and how a refusal reads.
 ///
@@ -118,7 +120,7 @@ impl RateLimit {
     }
 
     /// Asks the gate about a request, and waits for as long as its policy says.
-    async fn ask(&self, asked: Result<Asked, Unidentified>) -> Passage {
+    pub(super) async fn ask(&self, asked: Result<Asked, Unidentified>) -> Passage {
         let asked = match asked {
             Ok(asked) => asked,
             Err(unidentified) => return Passage::unidentified(&unidentified),
@@ -137,7 +139,7 @@ impl RateLimit {
     }
 
     /// What is asked for a request, before anything is awaited.
-    fn asked(&self, head: &dyn Head) -> Result<Asked, Unidentified> {
+    pub(super) fn asked(&self, head: &dyn Head) -> Result<Asked, Unidentified> {
         let caller = self.identify.identify(head)?;
         Ok(Asked { caller, route: cut((self.route)(head)), cost: (self.cost)(head).clamp(1, Request::MAX_COST) })
     }
@@ -145,7 +147,7 @@ impl RateLimit {
 
 /// What is asked for a request.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     caller: Caller,
     route: String,
     cost: u64,
