@@ -14,6 +14,7 @@ mod fleet;
 mod floors;
 mod fuzz;
 mod gate;
+mod gateways;
 mod guard;
 mod intake;
 mod policy;
