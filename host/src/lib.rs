@@ -10,6 +10,8 @@ pub mod http;
 mod model;
 pub mod policy;
 #[cfg(feature = "server")]
+pub mod resp;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod store;
 mod time;

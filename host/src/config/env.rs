@@ -174,6 +174,23 @@ pub const VARIABLES: &[Group] = &[
         ],
     },
     Group {
+        title: "Commands of redis-cell",
+        variables: &[
+            variable(
+                "TOLLGATE_RESP_LISTEN",
+                "IP address and port, or `off`",
+                "off",
+                "Where `CL.THROTTLE` is answered as redis-cell does, by the tier `throttle`, which is the built-in policy of that name if the configuration has none.",
+            ),
+            variable(
+                "TOLLGATE_RESP_PASSWORD",
+                "secret; in production at least 16 characters",
+                "",
+                "What `AUTH` there has to show. Without it everybody may, and only a loopback address is taken.",
+            ),
+        ],
+    },
+    Group {
         title: "Counters",
         variables: &[
             variable(

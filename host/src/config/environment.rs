@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::forms;
 use super::layer::{Layer, StoreLayer};
 use super::redis_url::{REDIS_PORT, address};
+use super::resp::RespLayer;
 use super::stated::{Place, Stated};
 use super::suggest::{closest, did_you_mean};
 use super::{Environment, RedisTarget, Secret, Topology};
@@ -111,6 +112,10 @@ impl Reader<'_> {
             admin: AdminLayer {
                 listen: self.read("TOLLGATE_ADMIN_LISTEN", admin::listen),
                 tokens: self.read("TOLLGATE_ADMIN_TOKENS", admin::tokens),
+            },
+            resp: RespLayer {
+                listen: self.read("TOLLGATE_RESP_LISTEN", admin::listen),
+                password: self.read("TOLLGATE_RESP_PASSWORD", |text| forms::token(Secret::new(text))),
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
             instance: self.read("TOLLGATE_INSTANCE", forms::instance),

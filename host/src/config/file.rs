@@ -10,6 +10,7 @@ use super::beside_url::BesideUrl;
 use super::findings::Findings;
 use super::forms;
 use super::layer::{Layer, StoreLayer};
+use super::resp::RespLayer;
 use super::stated::{Place, Stated};
 use super::store::{StoreMode, WithoutScripts};
 use super::suggest::explain;
@@ -31,6 +32,7 @@ pub(super) struct Sheet {
     policies: PolicySection,
     pub(super) signing: SigningSection,
     admin: AdminSection,
+    resp: RespSection,
     registry: RegistrySection,
     store: StoreSection,
     redis: RedisSection,
@@ -115,6 +117,13 @@ pub(super) struct TokenSection {
     pub(super) scope: Scope,
     pub(super) sha256: Option<String>,
     pub(super) token: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RespSection {
+    listen: Option<String>,
+    password: Option<Secret>,
 }
 
 #[derive(Default, Deserialize)]
@@ -236,6 +245,10 @@ impl Sheet {
             admin: AdminLayer {
                 listen: read.form("admin.listen", self.admin.listen.take(), |text| admin::listen(&text)),
                 tokens: read.form("admin.tokens", self.admin.tokens.take(), admin::tokens_of),
+            },
+            resp: RespLayer {
+                listen: read.form("resp.listen", self.resp.listen.take(), |text| admin::listen(&text)),
+                password: read.form("resp.password", self.resp.password.take(), forms::token),
             },
             registry_directory: read
                 .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
+use super::resp::RespLayer;
 use super::stated::Stated;
 use super::store::{StoreMode, WithoutScripts};
 use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, RedisTarget, Secret};
@@ -31,6 +32,7 @@ pub(super) struct Layer {
     pub(super) require_signatures: Option<Stated<bool>>,
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) admin: AdminLayer,
+    pub(super) resp: RespLayer,
     pub(super) registry_directory: Option<Stated<PathBuf>>,
     pub(super) instance: Option<Stated<String>>,
     pub(super) store: StoreLayer,
@@ -73,6 +75,7 @@ impl Layer {
             require_signatures: self.require_signatures.or(below.require_signatures),
             key_prefix: self.key_prefix.or(below.key_prefix),
             admin: self.admin.over(below.admin),
+            resp: self.resp.over(below.resp),
             registry_directory: self.registry_directory.or(below.registry_directory),
             instance: self.instance.or(below.instance),
             store: self.store.over(below.store),

@@ -17,6 +17,7 @@ mod per_limit;
 mod production;
 mod redis_target;
 mod redis_url;
+mod resp;
 mod secret;
 mod signing;
 mod stated;
@@ -40,6 +41,7 @@ pub use key_digest::KeyDigest;
 pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
 pub use redis_target::{Address, ClientCertificate, RedisTarget, SentinelLogin, Tls, Topology};
+pub use resp::RespConfig;
 pub use secret::Secret;
 pub use signing::{PublicKey, SigningConfig, SigningKeyConfig};
 pub use store::{RedisConfig, StoreConfig, WithoutScripts};
@@ -76,6 +78,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// The admin API.
     pub admin: AdminConfig,
+    /// Where the commands of redis-cell are answered, if they are.
+    pub resp: Option<RespConfig>,
     /// What this process shares with others of its fleet.
     pub registry: RegistryConfig,
     /// The tiers, by name.
@@ -280,7 +284,8 @@ impl Config {
             production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
         }
         let admin = admin::settle(layer.admin, environment, findings);
-        let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let Accounts { mut tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let resp = resp::settle(layer.resp, environment, &mut tiers, findings);
         Self {
             environment,
             listen: layer.listen.map_or(LISTEN, |stated| stated.value),
@@ -305,6 +310,7 @@ impl Config {
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
             signing: SigningConfig { required, keys: signing_keys },
             admin,
+            resp,
             registry: RegistryConfig {
                 directory: layer.registry_directory.map(|stated| stated.value),
                 instance: layer.instance.map(|stated| stated.value),

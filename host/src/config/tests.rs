@@ -103,6 +103,8 @@ const EXAMPLES: &str = "\
     TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
     TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
     TOLLGATE_TRUSTED_PROXIES=10.0.0.0/8, ::1
+    TOLLGATE_RESP_LISTEN=127.0.0.1:6380
+    TOLLGATE_RESP_PASSWORD=hunter2hunter2hunter6
     TOLLGATE_REGISTRY_DIR=/registry
     TOLLGATE_INSTANCE=eu-1
     RATE_LIMIT_GENERAL=1,2
@@ -146,6 +148,7 @@ fn every_variable_changes_something() {
             "TOLLGATE_ADMIN_TOKENS_FILE",
             "TOLLGATE_ADMIN_URL",
             "TOLLGATE_ADMIN_TOKEN",
+            "TOLLGATE_RESP_PASSWORD",
             "REDIS_PASSWORD",
             "REDIS_SENTINEL_PASSWORD",
             "UPSTASH_REDIS_REST_TOKEN",

@@ -4,6 +4,7 @@ mod listen;
 mod logging;
 mod metrics;
 mod registry;
+mod resp;
 mod roster;
 mod watch;
 
@@ -14,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 pub use listen::{Serving, serve};
 pub use logging::start_logging;
 pub use metrics::start_metrics;
+pub use resp::Resp;
 pub use watch::{Watched, watch};
 
 use crate::config::{AdminToken, Config, ConfigFile, KeyDigest, Scope, Secret, env};
@@ -34,6 +36,8 @@ pub struct Assembly {
     pub fleet: Fleet,
     /// What the admin listener needs, if there is to be one.
     pub desk: Option<Arc<Desk>>,
+    /// The commands of redis-cell, bound to their address, if they are answered.
+    pub resp: Option<Resp>,
     /// The token that was drawn for it, if the configuration has none.
     pub drawn: Option<Secret>,
 }
@@ -57,6 +61,10 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
     let (desk, drawn) = desk(config, &fleet, metrics)?;
+    let resp = match &config.resp {
+        Some(resp) => Some(Resp::bind(resp, gate.clone()).await?),
+        None => None,
+    };
     let keys = ApiKeys::from_config(config)?;
     let front = Arc::new(Front {
         gate,
@@ -67,7 +75,7 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
         trust_all: config.listen.ip().is_loopback(),
         stopping: AtomicBool::new(false),
     });
-    Ok(Assembly { front, fleet, desk, drawn })
+    Ok(Assembly { front, fleet, desk, resp, drawn })
 }
 
 /// Puts the policies of this host's files into the registry, so that a roster can name them.
