@@ -19,6 +19,7 @@ mod guard;
 mod intake;
 mod policy;
 mod prebuilt;
+mod resp;
 mod scenarios;
 mod server;
 mod signature;

@@ -117,6 +117,20 @@ impl Server {
         said().context("it said so")
     }
 
+    /// Where it answers the commands of redis-cell.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it says nothing of that.
+    pub fn resp_port(&self) -> Result<u16> {
+        let output = || self.output();
+        until("the listener for commands is said to be somewhere", || Ok(output().contains(" answers CL.THROTTLE\n")))?;
+        let output = output();
+        let line = output.lines().find(|line| line.ends_with(" answers CL.THROTTLE")).context("it said so")?;
+        let port = line.split_whitespace().nth(1).and_then(|address| address.rsplit(':').next());
+        Ok(port.context("an address has a port")?.parse()?)
+    }
+
     /// Sends it `signal`, such as `TERM`.
     ///
     /// # Errors
