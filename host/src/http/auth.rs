@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use form_urlencoded::parse;
 
@@ -58,6 +59,7 @@ pub(super) async fn auth(
     RawQuery(query): RawQuery,
     method: Method,
     fields: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
     let settings = Settings::read(&query)?;
@@ -73,10 +75,15 @@ pub(super) async fn auth(
         Ok(held) if !query.is_empty() && held.query == query => return Err(leaking()),
         Ok(held) => settings.ask(&front, proxies, &held).await,
     };
-    Ok(match passage {
+    let mut response = match passage {
         Passage::Open(open) => (StatusCode::OK, open.headers).into_response(),
         Passage::Closed(closed) => settings.answer(closed),
-    })
+    };
+    // A body is not for us. Who sends one all the same must not send another request behind it.
+    if !body.is_end_stream() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// What the gateway's own configuration says.

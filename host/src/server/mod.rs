@@ -6,6 +6,7 @@ mod metrics;
 mod registry;
 mod resp;
 mod roster;
+mod stream;
 mod watch;
 
 use std::path::Path;
