@@ -1,5 +1,6 @@
 //! Rows 65, 68 and 69: clients that lie, that send too much, and that write what a terminal would obey.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -101,13 +102,11 @@ fn bomb() -> Result<Vec<u8>> {
 fn told(server: &Server, bytes: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://"))?;
     stream.set_read_timeout(Some(Duration::from_secs(15)))?;
-    let mut writing = stream.try_clone()?;
+    stream.set_write_timeout(Some(Duration::from_secs(15)))?;
+    // As simple clients do: first say all, then listen. The server need not take all of it.
+    let _ = stream.write_all(bytes);
     let mut answer = vec![0; 4 * 1_024];
-    let length = thread::scope(|scope| {
-        // The server need not take all of it.
-        scope.spawn(move || writing.write_all(bytes).is_ok());
-        stream.read(&mut answer)
-    })?;
+    let length = stream.read(&mut answer)?;
     answer.truncate(length);
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
@@ -157,9 +156,9 @@ async fn inject(server: &Server) -> Result<()> {
     let client = Client::new();
     for text in HOSTILE {
         for field in ["tenant", "tier", "subject", "route", "api_key", "once", "unknown"] {
-            let mut question = json!({ "tenant": "acme", "tier": "free", "subject": "s" });
-            question[field] = text.into();
-            client.post(format!("{}/v1/check", server.url)).body(question.to_string()).send().await?;
+            let mut question = BTreeMap::from([("tenant", "acme"), ("tier", "free"), ("subject", "s")]);
+            question.insert(field, text);
+            client.post(format!("{}/v1/check", server.url)).body(json!(question).to_string()).send().await?;
         }
         let attributes = json!({ "tenant": "acme", "tier": "free", "attributes": { text: text } });
         client.post(format!("{}/v1/check", server.url)).body(attributes.to_string()).send().await?;
