@@ -3,6 +3,9 @@
 //! What the gateway decides stands in the query, which no client writes; what it knows of its client stands in header fields, which every client can
 //! write as well. So addresses are believed only as [`ClientAddress`] believes them, and a field that says where the request goes only if there is one.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -128,6 +131,7 @@ impl Settings {
         let cost = self.cost.unwrap_or(1);
         let limit = RateLimit::new(front.gate.clone(), front.gateways.keys.clone().or_by(visitors));
         let limit = limit.headers(front.headers).cost(move |_| cost);
+        let limit = limit.attributes(|head| vec![("method", head.method().to_owned())]);
         limit.ask(limit.asked(held)).await
     }
 
@@ -213,49 +217,4 @@ fn only<'a>(fields: &'a HeaderMap, names: [&str; 2]) -> Option<&'a str> {
         return None;
     }
     std::str::from_utf8(first.as_bytes()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(result: Result<Settings, Problem>) -> String {
-        format!("{:?}", result.map(|_| ()).unwrap_err())
-    }
-
-    #[test]
-    fn settings_are_read_or_refused_by_name() {
-        let Settings { tenant, tier, cost, deny_status } =
-            Settings::read("tenant=shop&tier=free&cost=5&deny_status=403").unwrap();
-        assert_eq!((tenant.as_deref(), tier.as_deref(), cost), (Some("shop"), Some("free"), Some(5)));
-        assert_eq!(deny_status, Some(StatusCode::FORBIDDEN));
-        assert!(Settings::read("").unwrap().tenant.is_none());
-        for (query, named) in [
-            ("page=2", "`page`"),
-            ("cost=0", "`cost`"),
-            ("cost=1e3", "`cost`"),
-            ("cost=1000000001", "`cost`"),
-            ("deny_status=200", "`deny_status`"),
-            ("tier=free&tier=pro", "`tier` stands twice"),
-            ("%0d%0ax=1", r"`\r\nx`"),
-        ] {
-            assert!(told(Settings::read(query)).contains(&named.escape_debug().to_string()), "{query}");
-        }
-    }
-
-    #[test]
-    fn one_uri_counts_and_two_that_differ_are_none() {
-        let only_of = |fields: &[(&'static str, &'static str)]| {
-            let mut map = HeaderMap::new();
-            for (name, value) in fields {
-                map.append(*name, HeaderValue::from_static(value));
-            }
-            only(&map, URIS).map(str::to_owned)
-        };
-        assert_eq!(only_of(&[]).as_deref(), Some(""));
-        assert_eq!(only_of(&[("x-original-uri", "/a"), ("x-forwarded-uri", "")]).as_deref(), Some("/a"));
-        assert_eq!(only_of(&[("x-original-uri", "/a"), ("x-forwarded-uri", "/a")]).as_deref(), Some("/a"));
-        assert_eq!(only_of(&[("x-original-uri", "/a"), ("x-forwarded-uri", "/b")]), None);
-        assert_eq!(only_of(&[("x-forwarded-uri", "/a"), ("x-forwarded-uri", "/b")]), None);
-    }
 }
