@@ -123,6 +123,14 @@ mod tests {
         refuses(&b"*1\r\n".repeat(4_000), "expected '$'");
     }
 
+    #[test]
+    fn a_command_without_end_is_not_kept() {
+        let word = [b"$9999\r\n".as_slice(), &[b'x'; 9_999], b"\r\n"].concat();
+        let (commands, broken, most) = read(&[b"*64\r\n".as_slice(), &word.repeat(64)].concat(), 1_000);
+        assert_eq!((commands.len(), broken), (0, Some(Broken("invalid bulk length"))));
+        assert!(most <= MOST_BYTES, "{most} bytes wait");
+    }
+
     proptest! {
         #[test]
         fn commands_are_read_as_they_were_written_however_they_arrive(
