@@ -12,6 +12,8 @@ pub mod keys;
 mod model;
 pub mod policy;
 #[cfg(feature = "server")]
+pub mod resp;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod store;
 mod time;

@@ -5,6 +5,7 @@
 mod answers;
 mod clock;
 mod down;
+mod edge;
 mod engines;
 mod entry;
 mod firewall;
@@ -19,6 +20,7 @@ mod report;
 mod sentinels;
 mod server;
 mod slow;
+mod slowloris;
 mod table;
 mod topology;
 mod trial;

@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::trial::Trial;
-use crate::{clock, down, engines, entry, firewall, keys, partition, refusing, sentinels, slow, topology};
+use crate::{
+    clock, down, edge, engines, entry, firewall, keys, partition, refusing, sentinels, slow, slowloris, topology,
+};
 
 /// One row of the fault table.
 #[derive(Clone, Copy)]
@@ -234,6 +236,30 @@ pub(crate) const TABLE: &[Row] = &[
     quick(52, "the host's clock jumps", "unfelt", clock::host_jumps),
     row(53, "two hosts 5 s apart", "they decide alike, and exactly", clock::hosts_disagree),
     row(54, "TIME moves within a script", "read once; every engine decides as memory does", engines::engines_agree),
+    quick(
+        65,
+        "clients claim other addresses, in 20 ways",
+        "each is counted as who it is: the rightmost address that a trusted gateway wrote",
+        edge::addresses_claimed,
+    ),
+    quick(
+        67,
+        "500 slow, silent and deaf connections",
+        "closed within 10 s, deaf ones 10 s after all is full; good clients' p99 at most twice as long",
+        slowloris::slow_clients,
+    ),
+    quick(
+        68,
+        "5 MB bodies, 150 fields, 600 kB heads, gzip",
+        "413, 431 and 400, which the client hears; nothing is unpacked; memory flat",
+        edge::too_much,
+    ),
+    quick(
+        69,
+        "control characters in all that clients write",
+        "no log holds them as they are; JSON stays JSON; no series of metrics more",
+        edge::injections,
+    ),
 ];
 
 /// What tries a row in short, where trying all of it takes minutes.

@@ -3,6 +3,7 @@
 mod cluster;
 mod example;
 mod fake_server;
+mod gateway;
 #[path = "../guests/list/mod.rs"]
 pub mod guests;
 pub mod noise;
@@ -11,11 +12,13 @@ mod proxy;
 mod redis;
 mod sentinel;
 mod server;
+pub mod spoofing;
 pub mod tls;
 
 pub use cluster::RedisCluster;
 pub use example::Example;
 pub use fake_server::{FakeSentinel, FakeServer, Nonsense};
+pub use gateway::{Behind, Gateway, NGINX};
 pub use proxy::{Line, Proxy, Way};
 pub use redis::{RedisServer, Setting};
 pub use sentinel::RedisSentinel;

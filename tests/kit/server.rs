@@ -28,7 +28,9 @@ pub struct Server {
 /// Fails if it is missing or older than a file it was built from, with the command that builds it.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
+    // A test lies in target/PROFILE/deps, a program beside ours.
+    let folder = test.parent().and_then(|folder| if folder.ends_with("deps") { folder.parent() } else { Some(folder) });
+    let folder = folder.context("a test lies in a folder")?;
     let program = folder.join("tollgate");
     let way_out = "run `cargo build --workspace --all-targets` first, as ./check does";
     let built = modified(&program).with_context(|| format!("no {}: {way_out}", program.display()))?;
@@ -115,6 +117,31 @@ impl Server {
         };
         until("the admin API is said to be somewhere", || Ok(said().is_some()))?;
         said().context("it said so")
+    }
+
+    /// Where it answers the commands of redis-cell.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it says nothing of that.
+    pub fn resp_port(&self) -> Result<u16> {
+        let output = || self.output();
+        until("the listener for commands is said to be somewhere", || Ok(output().contains(" answers CL.THROTTLE\n")))?;
+        let output = output();
+        let line = output.lines().find(|line| line.ends_with(" answers CL.THROTTLE")).context("it said so")?;
+        let port = line.split_whitespace().nth(1).and_then(|address| address.rsplit(':').next());
+        Ok(port.context("an address has a port")?.parse()?)
+    }
+
+    /// How much memory it has in use.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system does not tell.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the system tells it")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
     }
 
     /// Sends it `signal`, such as `TERM`.

@@ -101,6 +101,12 @@ pub const VARIABLES: &[Group] = &[
                 "Who shows it may name tenant, tier and subject directly. Without it everybody may where the program listens on a loopback address, and nobody elsewhere.",
             ),
             variable(
+                "TOLLGATE_TRUSTED_PROXIES",
+                "IP addresses and networks, with commas between them",
+                "",
+                "Gateways that may ask `/v1/auth` and say in `X-Forwarded-For` who called them. Whoever shows `TOLLGATE_CALLER_TOKEN` may, too.",
+            ),
+            variable(
                 "TOLLGATE_RECEIPT_KEY",
                 "secret; at least 32 bytes",
                 "",
@@ -195,6 +201,23 @@ pub const VARIABLES: &[Group] = &[
                 "Which server the commands of the operator ask: `policy push`, `roster`, `tenants`, `fleet`, `tail`, `explain`, `audit`.",
             ),
             variable("TOLLGATE_ADMIN_TOKEN", "secret", "", "The token that they show."),
+        ],
+    },
+    Group {
+        title: "Commands of redis-cell",
+        variables: &[
+            variable(
+                "TOLLGATE_RESP_LISTEN",
+                "IP address and port, or `off`",
+                "off",
+                "Where `CL.THROTTLE` is answered as redis-cell does, by the tier `throttle`, which is the built-in policy of that name if the configuration has none.",
+            ),
+            variable(
+                "TOLLGATE_RESP_PASSWORD",
+                "secret; in production at least 16 characters",
+                "",
+                "What `AUTH` there has to show. Without it everybody may, and only a loopback address is taken.",
+            ),
         ],
     },
     Group {

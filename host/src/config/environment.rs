@@ -10,6 +10,7 @@ use super::forms;
 use super::key_source::{self, KeySourceLayer};
 use super::layer::{Layer, StoreLayer};
 use super::redis_url::{REDIS_PORT, address};
+use super::resp::RespLayer;
 use super::stated::{Place, Stated};
 use super::suggest::{closest, did_you_mean};
 use super::{Environment, RedisTarget, Secret, Topology};
@@ -104,6 +105,7 @@ impl Reader<'_> {
             x_ratelimit: self.read("TOLLGATE_X_RATELIMIT", forms::switch),
             source_header: self.read("TOLLGATE_SOURCE_HEADER", forms::switch),
             caller_token: self.read("TOLLGATE_CALLER_TOKEN", |text| forms::token(Secret::new(text))),
+            proxies: self.read("TOLLGATE_TRUSTED_PROXIES", |text| forms::networks(text.split(',').map(str::trim))),
             receipt_key: self.read("TOLLGATE_RECEIPT_KEY", |text| forms::receipt_key(Secret::new(text))),
             cache_dir: self.read("TOLLGATE_CACHE_DIR", |text| Ok(text.into())),
             require_signatures: self.read("TOLLGATE_REQUIRE_SIGNATURES", forms::switch),
@@ -111,6 +113,10 @@ impl Reader<'_> {
             admin: AdminLayer {
                 listen: self.read("TOLLGATE_ADMIN_LISTEN", admin::listen),
                 tokens: self.read("TOLLGATE_ADMIN_TOKENS", admin::tokens),
+            },
+            resp: RespLayer {
+                listen: self.read("TOLLGATE_RESP_LISTEN", admin::listen),
+                password: self.read("TOLLGATE_RESP_PASSWORD", |text| forms::token(Secret::new(text))),
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
             instance: self.read("TOLLGATE_INSTANCE", forms::instance),

@@ -11,6 +11,7 @@ use super::findings::Findings;
 use super::forms;
 use super::key_source::{self, KeySourceLayer, ShownAs};
 use super::layer::{Layer, StoreLayer};
+use super::resp::RespLayer;
 use super::stated::{Place, Stated};
 use super::store::{StoreMode, WithoutScripts};
 use super::suggest::explain;
@@ -32,6 +33,7 @@ pub(super) struct Sheet {
     policies: PolicySection,
     pub(super) signing: SigningSection,
     admin: AdminSection,
+    resp: RespSection,
     registry: RegistrySection,
     store: StoreSection,
     redis: RedisSection,
@@ -69,6 +71,7 @@ struct HeaderSection {
 #[serde(deny_unknown_fields, default)]
 struct CallerSection {
     token: Option<Secret>,
+    proxies: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +119,13 @@ pub(super) struct TokenSection {
     pub(super) scope: Scope,
     pub(super) sha256: Option<String>,
     pub(super) token: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RespSection {
+    listen: Option<String>,
+    password: Option<Secret>,
 }
 
 #[derive(Default, Deserialize)]
@@ -239,6 +249,9 @@ impl Sheet {
             x_ratelimit: read.plain("headers.x_ratelimit", self.headers.x_ratelimit),
             source_header: read.plain("headers.source", self.headers.source),
             caller_token: read.form("callers.token", self.callers.token.take(), forms::token),
+            proxies: read.form("callers.proxies", self.callers.proxies.take(), |proxies| {
+                forms::networks(proxies.iter().map(String::as_str))
+            }),
             receipt_key: read.form("receipts.key", self.receipts.key.take(), forms::receipt_key),
             cache_dir: read.form("policies.cache_dir", self.policies.cache_dir.take(), |dir| Ok(beside(path, &dir))),
             require_signatures: read.plain("signing.required", self.signing.required),
@@ -246,6 +259,10 @@ impl Sheet {
             admin: AdminLayer {
                 listen: read.form("admin.listen", self.admin.listen.take(), |text| admin::listen(&text)),
                 tokens: read.form("admin.tokens", self.admin.tokens.take(), admin::tokens_of),
+            },
+            resp: RespLayer {
+                listen: read.form("resp.listen", self.resp.listen.take(), |text| admin::listen(&text)),
+                password: read.form("resp.password", self.resp.password.take(), forms::token),
             },
             registry_directory: read
                 .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),

@@ -1,6 +1,6 @@
 //! The forms of single values, the same in the environment and in the file. Each says what it would have accepted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -32,6 +32,30 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`{}` is not an IP address and a port (for example `127.0.0.1:8787`, `[::]:8787`)", text.escape_debug())
     })
+}
+
+/// Addresses, and networks such as `10.0.0.0/8`.
+pub(super) fn networks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
+    let networks: Vec<String> = texts.map(network).collect::<Result<_, _>>()?;
+    match networks.len() {
+        0..=MOST_NETWORKS => Ok(networks),
+        number => Err(format!("{number} networks are more than {MOST_NETWORKS}")),
+    }
+}
+
+const MOST_NETWORKS: usize = 64;
+
+fn network(text: &str) -> Result<String, String> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let most = address.parse().ok().map(|address: IpAddr| if address.is_ipv4() { 32 } else { 128 });
+    let fits = |length: &str| length.parse::<u8>().is_ok_and(|length| most.is_some_and(|most| length <= most));
+    if most.is_some() && length.is_none_or(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{}` is neither an address nor a network (for example `192.0.2.7`, `10.0.0.0/8`)",
+        text.escape_debug()
+    ))
 }
 
 /// A whole number.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
 use super::key_source::KeySourceLayer;
+use super::resp::RespLayer;
 use super::stated::Stated;
 use super::store::{StoreMode, WithoutScripts};
 use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, RedisTarget, Secret};
@@ -26,11 +27,13 @@ pub(super) struct Layer {
     pub(super) x_ratelimit: Option<Stated<bool>>,
     pub(super) source_header: Option<Stated<bool>>,
     pub(super) caller_token: Option<Stated<Secret>>,
+    pub(super) proxies: Option<Stated<Vec<String>>>,
     pub(super) receipt_key: Option<Stated<Secret>>,
     pub(super) cache_dir: Option<Stated<PathBuf>>,
     pub(super) require_signatures: Option<Stated<bool>>,
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) admin: AdminLayer,
+    pub(super) resp: RespLayer,
     pub(super) registry_directory: Option<Stated<PathBuf>>,
     pub(super) instance: Option<Stated<String>>,
     pub(super) key_source: KeySourceLayer,
@@ -68,11 +71,13 @@ impl Layer {
             x_ratelimit: self.x_ratelimit.or(below.x_ratelimit),
             source_header: self.source_header.or(below.source_header),
             caller_token: self.caller_token.or(below.caller_token),
+            proxies: self.proxies.or(below.proxies),
             receipt_key: self.receipt_key.or(below.receipt_key),
             cache_dir: self.cache_dir.or(below.cache_dir),
             require_signatures: self.require_signatures.or(below.require_signatures),
             key_prefix: self.key_prefix.or(below.key_prefix),
             admin: self.admin.over(below.admin),
+            resp: self.resp.over(below.resp),
             registry_directory: self.registry_directory.or(below.registry_directory),
             instance: self.instance.or(below.instance),
             key_source: self.key_source.over(below.key_source),

@@ -18,6 +18,7 @@ mod per_limit;
 mod production;
 mod redis_target;
 mod redis_url;
+mod resp;
 mod secret;
 mod signing;
 mod stated;
@@ -42,6 +43,7 @@ pub use key_source::{KeySourceConfig, ShownAs};
 pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
 pub use redis_target::{Address, ClientCertificate, RedisTarget, SentinelLogin, Tls, Topology};
+pub use resp::RespConfig;
 pub use secret::Secret;
 pub use signing::{PublicKey, SigningConfig, SigningKeyConfig};
 pub use store::{RedisConfig, StoreConfig, WithoutScripts};
@@ -78,6 +80,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// The admin API.
     pub admin: AdminConfig,
+    /// Where the commands of redis-cell are answered, if they are.
+    pub resp: Option<RespConfig>,
     /// What this process shares with others of its fleet.
     pub registry: RegistryConfig,
     /// The tiers, by name.
@@ -194,6 +198,8 @@ pub struct HeaderConfig {
 pub struct CallerConfig {
     /// Whoever shows this token. If there is none: everybody where the program listens on a loopback address, nobody elsewhere.
     pub token: Option<Secret>,
+    /// The gateways that may say whose request they ask about: addresses and networks such as `10.0.0.0/8`, each of which can be read.
+    pub proxies: Vec<String>,
 }
 
 /// How receipts are sealed.
@@ -283,7 +289,8 @@ impl Config {
         }
         let admin = admin::settle(layer.admin, environment, findings);
         let key_source = key_source::settle(layer.key_source, &store, environment, findings);
-        let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let Accounts { mut tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let resp = resp::settle(layer.resp, environment, &mut tiers, findings);
         Self {
             environment,
             listen: layer.listen.map_or(LISTEN, |stated| stated.value),
@@ -303,11 +310,12 @@ impl Config {
                 x_ratelimit: layer.x_ratelimit.is_some_and(|stated| stated.value),
                 source: layer.source_header.is_some_and(|stated| stated.value),
             },
-            callers: CallerConfig { token },
+            callers: CallerConfig { token, proxies: layer.proxies.map(|stated| stated.value).unwrap_or_default() },
             receipts: ReceiptConfig { key: layer.receipt_key.map(|stated| stated.value) },
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
             signing: SigningConfig { required, keys: signing_keys },
             admin,
+            resp,
             registry: RegistryConfig {
                 directory: layer.registry_directory.map(|stated| stated.value),
                 instance: layer.instance.map(|stated| stated.value),

@@ -60,6 +60,11 @@ pub(super) fn check_admin_token(name: &str, token: &Secret, findings: &mut Findi
     check_secret(&format!("the admin token `{name}`"), token, findings);
 }
 
+/// Complains about a weak password of the listener that speaks as Redis does.
+pub(super) fn check_resp_password(password: &Secret, findings: &mut Findings) {
+    check_secret("TOLLGATE_RESP_PASSWORD", password, findings);
+}
+
 fn check_secret(place: &str, secret: &Secret, findings: &mut Findings) {
     let text = secret.reveal();
     if text.chars().count() < SECRET_CHARS {

@@ -103,6 +103,9 @@ const EXAMPLES: &str = "\
     TOLLGATE_WITHOUT_SCRIPTS=refuse
     TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
     TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
+    TOLLGATE_TRUSTED_PROXIES=10.0.0.0/8, ::1
+    TOLLGATE_RESP_LISTEN=127.0.0.1:6380
+    TOLLGATE_RESP_PASSWORD=hunter2hunter2hunter6
     TOLLGATE_REGISTRY_DIR=/registry
     TOLLGATE_KEY_SOURCE_URL=https://accounts.example/keys
     TOLLGATE_KEY_SOURCE_TOKEN=hunter2hunter2hunter6
@@ -149,6 +152,7 @@ fn every_variable_changes_something() {
             "TOLLGATE_ADMIN_TOKENS_FILE",
             "TOLLGATE_ADMIN_URL",
             "TOLLGATE_ADMIN_TOKEN",
+            "TOLLGATE_RESP_PASSWORD",
             "REDIS_PASSWORD",
             "REDIS_SENTINEL_PASSWORD",
             "UPSTASH_REDIS_REST_TOKEN",
@@ -232,6 +236,9 @@ fn a_malformed_value_says_what_was_expected() {
     refuses("TOLLGATE_ON_STORE_FAULT=alow", &["`alow` is none of `allow`, `deny`, `local`; did you mean `allow`?"]);
     refuses("TOLLGATE_X_RATELIMIT=maybe", &["`maybe` is not `true` or `false`"]);
     refuses("TOLLGATE_KEY_PREFIX=ratelimit:", &["leave it away"]);
+    for wrong in ["10.0.0/8", "10.0.0.0/33", "::/129", "gateway", "10.0.0.1,", "10.0.0.0/"] {
+        refuses(&format!("TOLLGATE_TRUSTED_PROXIES={wrong}"), &["is neither an address nor a network"]);
+    }
     refuses("TOLLGATE_KEY_PREFIX={a}", &["`{a}` is not 1 to 64 of"]);
     refuses("TOLLGATE_CALLER_TOKEN=hunter2 hunter2", &["visible ASCII"]);
     refuses("LOG_LEVEL=verbose", &["none of `error`, `warn`, `info`, `debug`, `trace`"]);

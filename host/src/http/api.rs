@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::{answer, tell_receipt};
+use super::auth::{Gateways, auth};
 use super::body::{QUESTION, read};
 use super::headers::{HeaderOptions, headers};
 use super::health;
@@ -31,6 +32,8 @@ use crate::model::Verdict;
 pub struct Front {
     /// What decides.
     pub gate: Tollgate,
+    /// Whose word counts where gateways ask.
+    pub gateways: Gateways,
     /// Whose API keys are known.
     pub keys: Keys,
     /// Who is kept out.
@@ -54,15 +57,17 @@ pub enum Caller {
     Unknown,
 }
 
-const ROUTES: &str = "there are POST /v1/check, /v1/settle, /v1/refund and /v1/extend, GET /livez and /readyz";
+const ROUTES: &str =
+    "there are POST /v1/check, /v1/settle, /v1/refund and /v1/extend, /v1/auth, GET /livez and /readyz";
 
-/// The routes: `POST /v1/check`, `/v1/settle`, `/v1/refund` and `/v1/extend`, `GET /livez` and `/readyz`.
+/// The routes: `POST /v1/check`, `/v1/settle`, `/v1/refund` and `/v1/extend`, `/v1/auth` by any method, `GET /livez` and `/readyz`.
 pub fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/v1/check", post(check))
         .route("/v1/settle", post(receipts::settle))
         .route("/v1/refund", post(receipts::refund))
         .route("/v1/extend", post(receipts::extend))
+        .route("/v1/auth", any(auth))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, format!("no such route; {ROUTES}")) })
@@ -122,20 +127,20 @@ fn kept_out(blocks: &Blocks, block: &Block) -> Response {
 
 impl Front {
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let Some(token) = &self.caller_token else {
+        self.caller_showing(headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes())))
+    }
+
+    /// Who shows this token, or none.
+    pub(super) fn caller_showing(&self, token: Option<&[u8]>) -> Result<Caller, Problem> {
+        let Some(expected) = &self.caller_token else {
             return Ok(if self.trust_all { Caller::Trusted } else { Caller::Unknown });
         };
-        let Some(given) = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) else {
-            return Ok(Caller::Unknown);
-        };
+        let Some(given) = token else { return Ok(Caller::Unknown) };
         // Digests are compared, so that the time taken tells nothing of the token.
-        if Sha256::digest(given) == Sha256::digest(token.reveal()) {
+        if Sha256::digest(given) == Sha256::digest(expected.reveal()) {
             Ok(Caller::Trusted)
         } else {
-            Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "the bearer token is not the TOLLGATE_CALLER_TOKEN of this server",
-            ))
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is not the TOLLGATE_CALLER_TOKEN of this server"))
         }
     }
 

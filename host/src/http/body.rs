@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 
@@ -20,9 +20,6 @@ pub(super) struct Bound {
 /// The body of a question about a decision.
 pub(super) const QUESTION: Bound = Bound { bytes: 64 * 1024, within: Duration::from_secs(10) };
 
-/// How much of a larger body is read before the connection is closed, in bytes.
-const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-
 pub(super) async fn read(body: Body, bound: Bound) -> Result<Vec<u8>, Problem> {
     match tokio::time::timeout(bound.within, collected(body, bound.bytes)).await {
         Ok(bytes) => bytes,
@@ -33,21 +30,20 @@ pub(super) async fn read(body: Body, bound: Bound) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// The whole body. One that is too large is read on for a while and thrown away: a client that still sends would not hear the answer.
+/// The whole body. One that is too large is refused as soon as that is known; what the client still sends, the listener takes.
 async fn collected(mut body: Body, most: usize) -> Result<Vec<u8>, Problem> {
-    let (mut bytes, mut arrived) = (Vec::new(), 0);
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {most} bytes"));
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "the body was cut short");
         let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
-        arrived += data.len();
-        if arrived <= most {
-            bytes.extend_from_slice(&data);
-        } else if arrived > MAX_DISCARDED_BYTES {
-            break;
+        if bytes.len() + data.len() > most {
+            return Err(too_large());
         }
-    }
-    if arrived > most {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {most} bytes")));
+        bytes.extend_from_slice(&data);
     }
     Ok(bytes)
 }

@@ -8,6 +8,8 @@ mod answer;
 #[cfg(feature = "server")]
 mod api;
 #[cfg(feature = "server")]
+mod auth;
+#[cfg(feature = "server")]
 mod body;
 mod headers;
 #[cfg(feature = "server")]
@@ -30,6 +32,10 @@ pub(crate) use axum::Router as Routes;
 pub use answer::answer;
 #[cfg(feature = "server")]
 pub use api::{Caller as ApiCaller, Front, router};
+#[cfg(feature = "server")]
+pub use auth::Gateways;
+#[cfg(feature = "server")]
+pub(crate) use auth::from_peer;
 pub use headers::{HeaderOptions, headers};
 #[cfg(any(feature = "tower", feature = "actix"))]
 pub use limit::{

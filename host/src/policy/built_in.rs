@@ -3,9 +3,10 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name and bytes. A test of the project rebuilds each from `policies/` and compares.
-const POLICIES: [(&str, &[u8]); 3] = [
+const POLICIES: [(&str, &[u8]); 4] = [
     ("penalty", include_bytes!("../../policies/penalty.wasm")),
     ("route-classes", include_bytes!("../../policies/route-classes.wasm")),
+    ("throttle", include_bytes!("../../policies/throttle.wasm")),
     ("tiered", include_bytes!("../../policies/tiered.wasm")),
 ];
 

@@ -10,17 +10,23 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Assembly;
+use super::stream::Patient;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Routes, admin, router};
+use crate::http::{Routes, admin, from_peer, router};
 
 /// How long a request's head may take to arrive, and so how long a silent connection stays.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large a request's head may be, in bytes.
+const HEAD_BYTES: usize = 64 * 1024;
 /// How long requests under way may take to end after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted, as far as the system lets them. The usual 128 are soon exceeded when all clients of a server that was restarted come
+/// back, and each beyond that is kept waiting for a second.
+const BACKLOG: u32 = 4_096;
 /// Connections at once. One more waits to be accepted.
 const CONNECTIONS: usize = 10_000;
 /// Of these for the admin API.
@@ -29,7 +35,7 @@ const ADMIN_CONNECTIONS: usize = 256;
 /// A bound listener.
 #[derive(Debug)]
 pub struct Serving {
-    listener: TcpListener,
+    pub(super) listener: TcpListener,
     /// The address it listens on: the port is the one that was given out if 0 was asked for.
     pub address: SocketAddr,
 }
@@ -45,10 +51,18 @@ impl Serving {
             let message = format!("failed to listen on {address} ({named}): {error}");
             Error::new(ErrorKind::System, message)
         };
-        let listener = TcpListener::bind(address).await.map_err(wrong)?;
+        let listener = listen(address).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
         Ok(Self { listener, address })
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As usual: a server that starts again takes its address back at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Answers until `stop` ends, then lets every request under way end, for at most ten seconds, gives back what was drawn of leased limits, and leaves
@@ -56,15 +70,20 @@ impl Serving {
 ///
 /// A connection that sends no head for ten seconds is closed.
 pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly, stop: impl Future<Output = ()>) {
-    let Assembly { front, fleet, desk, .. } = assembly;
+    let Assembly { front, fleet, desk, resp, .. } = assembly;
     let stopping = watch::Sender::new(false);
     let public = router(Arc::clone(&front));
-    let public = answer(serving, CONNECTIONS, |_| public.clone(), stopping.subscribe());
+    let public = answer(serving, CONNECTIONS, |peer| from_peer(&public, peer), stopping.subscribe());
     let admin = async {
         if let (Some(serving), Some(desk)) = (admin, &desk) {
             let routes = admin::router(desk);
             let router = |peer: SocketAddr| admin::from_peer(&routes, peer.ip());
             answer(serving, ADMIN_CONNECTIONS, router, stopping.subscribe()).await;
+        }
+    };
+    let resp = async {
+        if let Some(resp) = resp {
+            resp.answer(stopping.subscribe()).await;
         }
     };
     let stopped = async {
@@ -73,7 +92,7 @@ pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly,
         desk.iter().for_each(|desk| desk.stop());
         stopping.send_replace(true);
     };
-    tokio::join!(stopped, public, admin);
+    tokio::join!(stopped, public, admin, resp);
     front.gate.give_back().await;
     fleet.leave().await;
 }
@@ -86,7 +105,7 @@ async fn answer(
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
     let places = Arc::new(Semaphore::new(connections));
     let connections = GracefulShutdown::new();
     loop {
@@ -95,7 +114,7 @@ async fn answer(
             accepted = accept(&serving.listener, &places) => accepted,
         };
         let service = TowerToHyperService::new(router(peer));
-        let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection = connections.watch(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("connection ended early: {error}");
@@ -109,7 +128,11 @@ async fn answer(
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+/// The next connection, as soon as there is a place for it.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
         match listener.accept().await {

@@ -5,7 +5,9 @@ mod listen;
 mod logging;
 mod metrics;
 mod registry;
+mod resp;
 mod roster;
+mod stream;
 mod watch;
 
 use std::path::Path;
@@ -15,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 pub use listen::{Serving, serve};
 pub use logging::start_logging;
 pub use metrics::start_metrics;
+pub use resp::Resp;
 pub use watch::{Watched, watch};
 
 use crate::blocks::Blocks;
@@ -23,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{Fleet, Upload};
 use crate::gate::{Tollgate, draw};
 use crate::http::admin::{Desk, Render};
-use crate::http::{Front, HeaderOptions};
+use crate::http::{Front, Gateways, HeaderOptions};
 use crate::keys::Keys;
 use crate::policy::{Cache, Compile, Compiler, Keyring, digest};
 use crate::time::SystemClock;
@@ -38,6 +41,8 @@ pub struct Assembly {
     pub fleet: Fleet,
     /// What the admin listener needs, if there is to be one.
     pub desk: Option<Arc<Desk>>,
+    /// The commands of redis-cell, bound to their address, if they are answered.
+    pub resp: Option<Resp>,
     /// The token that was drawn for it, if the configuration has none.
     pub drawn: Option<Secret>,
 }
@@ -63,8 +68,13 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
     let (desk, drawn) = desk(config, &fleet, (keys.clone(), blocks.clone()), metrics)?;
+    let resp = match &config.resp {
+        Some(resp) => Some(Resp::bind(resp, gate.clone()).await?),
+        None => None,
+    };
     let front = Arc::new(Front {
         gate,
+        gateways: Gateways::from_config(config)?,
         keys,
         blocks,
         headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
@@ -72,7 +82,7 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
         trust_all: config.listen.ip().is_loopback(),
         stopping: AtomicBool::new(false),
     });
-    Ok(Assembly { front, fleet, desk, drawn })
+    Ok(Assembly { front, fleet, desk, resp, drawn })
 }
 
 /// Puts the policies of this host's files into the registry, so that a roster can name them.

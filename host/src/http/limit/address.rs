@@ -28,6 +28,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub struct ClientAddress {
     trusted: Vec<IpNet>,
+    /// Whether whoever connects is trusted, too.
+    vouched: bool,
     field: Field,
 }
 
@@ -45,7 +47,7 @@ impl ClientAddress {
     /// The client is whoever connects: there is no proxy.
     #[must_use]
     pub fn direct() -> Self {
-        Self { trusted: Vec::new(), field: Field::XForwardedFor }
+        Self { trusted: Vec::new(), vouched: false, field: Field::XForwardedFor }
     }
 
     /// The proxies at these addresses and in these networks are trusted to tell by `X-Forwarded-For` who called them.
@@ -55,13 +57,21 @@ impl ClientAddress {
     /// Fails with [`ErrorKind::Config`] if one is neither an address nor a network such as `10.0.0.0/8`.
     pub fn behind<'a>(proxies: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let trusted: Result<Vec<IpNet>> = proxies.into_iter().map(network).collect();
-        Ok(Self { trusted: trusted?, field: Field::XForwardedFor })
+        Ok(Self { trusted: trusted?, vouched: false, field: Field::XForwardedFor })
     }
 
     /// The same, but the proxies write `Forwarded` (RFC 7239), and only that is read.
     #[must_use]
     pub fn by_forwarded(self) -> Self {
         Self { field: Field::Forwarded, ..self }
+    }
+
+    /// The same, but whoever connects is a trusted proxy, wherever it calls from: for listeners that nobody else reaches.
+    ///
+    /// Trusted is this one connection, and no other that has its address.
+    #[must_use]
+    pub fn vouched(self) -> Self {
+        Self { vouched: true, ..self }
     }
 
     /// The name of the field that is read, in lower case.
@@ -77,14 +87,16 @@ impl ClientAddress {
     #[must_use]
     pub fn of(&self, peer: IpAddr, fields: &[&[u8]]) -> IpAddr {
         let mut client = peer.to_canonical();
+        let mut is_proxy = self.vouched || self.trusts(client);
         let told = fields.iter().rev().flat_map(|field| split(field).into_iter().rev());
         for element in told.take(MOST_HOPS) {
-            if !self.trusts(client) {
+            if !is_proxy {
                 break;
             }
             // What cannot be read, a proxy did not write: whoever called the last one is as far as we know.
             let Some(next) = self.read(element) else { break };
             client = next.to_canonical();
+            is_proxy = self.trusts(client);
         }
         client
     }
@@ -94,7 +106,8 @@ impl ClientAddress {
         Some(self.of(peer, &head.fields(self.field())))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a proxy at this address is trusted.
+    pub(in crate::http) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
@@ -181,6 +194,17 @@ mod tests {
         check("2001:db8:f::1", &[CLIENT], CLIENT);
         // A row of proxies only: the one that is farthest.
         check("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3");
+    }
+
+    #[test]
+    fn one_who_is_vouched_for_speaks_for_one_hop() {
+        let by = ClientAddress::direct().vouched();
+        check_by(&by, "198.51.100.7", &[], "198.51.100.7");
+        check_by(&by, "198.51.100.7", &["1.1.1.1, 203.0.113.9"], CLIENT);
+        // Another connection from the same address, perhaps behind the same gateway: nobody vouched for that.
+        check_by(&by, "198.51.100.7", &["1.1.1.1, 198.51.100.7"], "198.51.100.7");
+        let by = ClientAddress::behind(PROXIES).unwrap().vouched();
+        check_by(&by, "198.51.100.7", &["203.0.113.9, 10.0.0.1"], CLIENT);
     }
 
     #[test]

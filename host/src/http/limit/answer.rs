@@ -23,16 +23,16 @@ pub struct Refusal {
 }
 
 /// Whether a request passes.
-pub(super) enum Passage {
+pub(in crate::http) enum Passage {
     Open(Open),
     Closed(Closed),
 }
 
 /// An answer in the application's place.
-pub(super) struct Closed {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(in crate::http) struct Closed {
+    pub(in crate::http) status: StatusCode,
+    pub(in crate::http) headers: HeaderMap,
+    pub(in crate::http) body: String,
 }
 
 const PROBLEM: &str = "application/problem+json";
@@ -59,7 +59,7 @@ impl Passage {
         Self::Closed(closed)
     }
 
-    pub(super) fn malformed(detail: &str) -> Self {
+    pub(in crate::http) fn malformed(detail: &str) -> Self {
         Self::Closed(Closed::problem(StatusCode::BAD_REQUEST, detail))
     }
 }

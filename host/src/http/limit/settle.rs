@@ -16,9 +16,9 @@ use crate::model::{Decision, Receipt};
 pub struct Spent(pub u64);
 
 /// A request that passes.
-pub(super) struct Open {
+pub(in crate::http) struct Open {
     pub(super) decision: Arc<Decision>,
-    pub(super) headers: HeaderMap,
+    pub(in crate::http) headers: HeaderMap,
     pub(super) delay: Duration,
     pub(super) held: Held,
 }
