@@ -18,6 +18,7 @@ mod guard;
 mod intake;
 mod policy;
 mod prebuilt;
+mod rls;
 mod scenarios;
 mod server;
 mod signature;

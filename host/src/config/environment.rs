@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::env::variables;
+use super::envoy::{self, EnvoyLayer};
 use super::findings::Findings;
 use super::forms;
 use super::layer::{Layer, StoreLayer};
@@ -110,6 +111,10 @@ impl Reader<'_> {
             admin: AdminLayer {
                 listen: self.read("TOLLGATE_ADMIN_LISTEN", admin::listen),
                 tokens: self.read("TOLLGATE_ADMIN_TOKENS", admin::tokens),
+            },
+            envoy: EnvoyLayer {
+                listen: self.read("TOLLGATE_GRPC_LISTEN", envoy::listen),
+                limits: self.read("TOLLGATE_RLS_CONFIG", |text| Ok(text.into())),
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
             instance: self.read("TOLLGATE_INSTANCE", forms::instance),

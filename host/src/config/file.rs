@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
+use super::envoy::{self, EnvoyLayer};
 use super::findings::Findings;
 use super::forms;
 use super::layer::{Layer, StoreLayer};
@@ -31,6 +32,7 @@ pub(super) struct Sheet {
     policies: PolicySection,
     pub(super) signing: SigningSection,
     admin: AdminSection,
+    envoy: EnvoySection,
     registry: RegistrySection,
     store: StoreSection,
     redis: RedisSection,
@@ -114,6 +116,13 @@ pub(super) struct TokenSection {
     pub(super) scope: Scope,
     pub(super) sha256: Option<String>,
     pub(super) token: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EnvoySection {
+    listen: Option<String>,
+    limits: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -232,6 +241,10 @@ impl Sheet {
             admin: AdminLayer {
                 listen: read.form("admin.listen", self.admin.listen.take(), |text| admin::listen(&text)),
                 tokens: read.form("admin.tokens", self.admin.tokens.take(), admin::tokens_of),
+            },
+            envoy: EnvoyLayer {
+                listen: read.form("envoy.listen", self.envoy.listen.take(), |text| envoy::listen(&text)),
+                limits: read.form("envoy.limits", self.envoy.limits.take(), |limits| Ok(beside(path, &limits))),
             },
             registry_directory: read
                 .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),

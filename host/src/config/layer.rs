@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
+use super::envoy::EnvoyLayer;
 use super::stated::Stated;
 use super::store::{StoreMode, WithoutScripts};
 use super::{Environment, LogFormat, LogLevel, OnFault, OnStoreFault, RedisTarget, Secret};
@@ -30,6 +31,7 @@ pub(super) struct Layer {
     pub(super) require_signatures: Option<Stated<bool>>,
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) admin: AdminLayer,
+    pub(super) envoy: EnvoyLayer,
     pub(super) registry_directory: Option<Stated<PathBuf>>,
     pub(super) instance: Option<Stated<String>>,
     pub(super) store: StoreLayer,
@@ -71,6 +73,7 @@ impl Layer {
             require_signatures: self.require_signatures.or(below.require_signatures),
             key_prefix: self.key_prefix.or(below.key_prefix),
             admin: self.admin.over(below.admin),
+            envoy: self.envoy.over(below.envoy),
             registry_directory: self.registry_directory.or(below.registry_directory),
             instance: self.instance.or(below.instance),
             store: self.store.over(below.store),

@@ -8,6 +8,7 @@ mod admin;
 mod beside_url;
 pub mod env;
 mod environment;
+mod envoy;
 mod file;
 mod findings;
 mod forms;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 pub use crate::model::{Isolation, OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
 pub use admin::{AdminConfig, AdminToken, Scope};
+pub use envoy::EnvoyConfig;
 pub use key_digest::KeyDigest;
 pub use per_limit::PerLimit;
 pub use production::DEMO_KEYS;
@@ -76,6 +78,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// The admin API.
     pub admin: AdminConfig,
+    /// Envoy's rate limit service, if there is to be one.
+    pub envoy: Option<EnvoyConfig>,
     /// What this process shares with others of its fleet.
     pub registry: RegistryConfig,
     /// The tiers, by name.
@@ -278,7 +282,8 @@ impl Config {
             production::refuse_demo_keys(accounts.keys.iter().map(|key| &key.key), findings);
         }
         let admin = admin::settle(layer.admin, environment, findings);
-        let Accounts { tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let Accounts { mut tiers, default_tier, tenants, keys, signing_keys } = accounts;
+        let envoy = envoy::settle(layer.envoy, &mut tiers, findings);
         Self {
             environment,
             listen: layer.listen.map_or(LISTEN, |stated| stated.value),
@@ -303,6 +308,7 @@ impl Config {
             policies: PoliciesConfig { cache_dir: layer.cache_dir.map(|stated| stated.value) },
             signing: SigningConfig { required, keys: signing_keys },
             admin,
+            envoy,
             registry: RegistryConfig {
                 directory: layer.registry_directory.map(|stated| stated.value),
                 instance: layer.instance.map(|stated| stated.value),

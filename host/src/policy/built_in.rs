@@ -3,7 +3,8 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name and bytes. A test of the project rebuilds each from `policies/` and compares.
-const POLICIES: [(&str, &[u8]); 3] = [
+const POLICIES: [(&str, &[u8]); 4] = [
+    ("descriptors", include_bytes!("../../policies/descriptors.wasm")),
     ("penalty", include_bytes!("../../policies/penalty.wasm")),
     ("route-classes", include_bytes!("../../policies/route-classes.wasm")),
     ("tiered", include_bytes!("../../policies/tiered.wasm")),

@@ -18,9 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Routes, admin, router};
 
 /// How long a request's head may take to arrive, and so how long a silent connection stays.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take to end after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Connections at once. One more waits to be accepted.
 const CONNECTIONS: usize = 10_000;
 /// Of these for the admin API.
@@ -29,7 +29,7 @@ const ADMIN_CONNECTIONS: usize = 256;
 /// A bound listener.
 #[derive(Debug)]
 pub struct Serving {
-    listener: TcpListener,
+    pub(super) listener: TcpListener,
     /// The address it listens on: the port is the one that was given out if 0 was asked for.
     pub address: SocketAddr,
 }
@@ -56,7 +56,7 @@ impl Serving {
 ///
 /// A connection that sends no head for ten seconds is closed.
 pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly, stop: impl Future<Output = ()>) {
-    let Assembly { front, fleet, desk, .. } = assembly;
+    let Assembly { front, fleet, desk, envoy, .. } = assembly;
     let stopping = watch::Sender::new(false);
     let public = router(Arc::clone(&front));
     let public = answer(serving, CONNECTIONS, |_| public.clone(), stopping.subscribe());
@@ -67,13 +67,18 @@ pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly,
             answer(serving, ADMIN_CONNECTIONS, router, stopping.subscribe()).await;
         }
     };
+    let envoy = async {
+        if let Some(envoy) = envoy {
+            envoy.answer(stopping.subscribe()).await;
+        }
+    };
     let stopped = async {
         stop.await;
         front.stopping.store(true, Ordering::Relaxed);
         desk.iter().for_each(|desk| desk.stop());
         stopping.send_replace(true);
     };
-    tokio::join!(stopped, public, admin);
+    tokio::join!(stopped, public, admin, envoy);
     front.gate.give_back().await;
     fleet.leave().await;
 }
@@ -109,7 +114,11 @@ async fn answer(
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+/// The next connection, as soon as there is a place for it.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
         match listener.accept().await {

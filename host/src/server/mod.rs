@@ -1,5 +1,6 @@
 //! The stand-alone assembly: configuration → gate → fleet → listeners.
 
+mod grpc;
 mod listen;
 mod logging;
 mod metrics;
@@ -11,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use grpc::Envoy;
 pub use listen::{Serving, serve};
 pub use logging::start_logging;
 pub use metrics::start_metrics;
@@ -34,6 +36,8 @@ pub struct Assembly {
     pub fleet: Fleet,
     /// What the admin listener needs, if there is to be one.
     pub desk: Option<Arc<Desk>>,
+    /// Envoy's rate limit service, bound to its address, if there is to be one.
+    pub envoy: Option<Envoy>,
     /// The token that was drawn for it, if the configuration has none.
     pub drawn: Option<Secret>,
 }
@@ -43,7 +47,8 @@ pub struct Assembly {
 ///
 /// # Errors
 ///
-/// Fails if the store cannot be reached although the configuration requires it, if the cache cannot be used, or if a tier cannot be built.
+/// Fails if the store cannot be reached although the configuration requires it, if the cache cannot be used, if a tier cannot be built, or if Envoy's
+/// limits cannot be read or their address not be had.
 pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>) -> Result<Assembly> {
     let compiler = Compiler::new(compile);
     let compiler = match &config.policies.cache_dir {
@@ -57,15 +62,20 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
     let (desk, drawn) = desk(config, &fleet, metrics)?;
+    let headers = HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source };
+    let envoy = match &config.envoy {
+        Some(envoy) => Some(Envoy::bind(envoy, gate.clone(), headers).await?),
+        None => None,
+    };
     let front = Arc::new(Front {
         gate,
         keys: ApiKeys::from_config(config)?,
-        headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
+        headers,
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),
         stopping: AtomicBool::new(false),
     });
-    Ok(Assembly { front, fleet, desk, drawn })
+    Ok(Assembly { front, fleet, desk, envoy, drawn })
 }
 
 /// Puts the policies of this host's files into the registry, so that a roster can name them.

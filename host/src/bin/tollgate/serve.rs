@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate::Tollgate;
 use tollgate::config::{Config, Environment, Secret};
 use tollgate::policy::Compile;
 use tollgate::server::{Assembly, Serving, Watched, assemble, serve, start_logging, start_metrics, watch};
@@ -42,7 +41,7 @@ pub(super) fn run(source: &ConfigurationFile, options: Options) -> anyhow::Resul
         }
         // Before anybody can be told the address: a signal that arrives from now on is not lost.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        greet(&config, &serving, &assembly.front.gate);
+        greet(&config, &serving, &assembly);
         let admin = greet_operator(admin, &assembly);
         try_it(&config, &serving);
         let watching = match options.watch {
@@ -74,11 +73,14 @@ async fn bind_admin(config: &Config) -> tollgate::Result<Option<tollgate::Result
     if config.admin.required { Ok(Some(Ok(bound?))) } else { Ok(Some(bound)) }
 }
 
-fn greet(config: &Config, serving: &Serving, gate: &Tollgate) {
-    let address = serving.address;
+fn greet(config: &Config, serving: &Serving, assembly: &Assembly) {
+    let (address, gate) = (serving.address, &assembly.front.gate);
     println!("tollgate {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     println!("  counters  in {}", store(config, gate));
     println!("  tiers     {}", gate.tiers().join(", "));
+    if let Some(envoy) = &assembly.envoy {
+        println!("  envoy     {} answers for the domains {}", envoy.address(), envoy.domains().join(", "));
+    }
     for notice in &config.notices {
         println!("  note      {notice}");
     }

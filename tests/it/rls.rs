@@ -1,0 +1,4 @@
+//! Envoy's rate limit service: by the examples of envoyproxy/ratelimit, and as the program serves it.
+
+mod examples;
+mod talk;
