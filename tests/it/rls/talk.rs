@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use envoy_types::pb::google::protobuf::UInt64Value;
 use tollgate::http::HeaderOptions;
 use tollgate::http::rls::{DescriptorRules, ENVOY_TIER, RateLimitServer, RateLimitService};
-use tollgate::store::Memory;
+use tollgate::store::{Memory, Store};
 use tollgate::{ManualClock, TierPlan, Timestamp, Tollgate};
 use tonic::Status;
 
@@ -33,12 +33,23 @@ impl Talk {
     /// The service that has the limits of this file.
     pub(crate) async fn with(yaml: &str) -> Self {
         let clock = ManualClock::at(Timestamp::from_micros(BASE_S * 1_000_000));
-        let gate = Tollgate::builder()
-            .store(Memory::new(clock.clone()))
-            .clock(clock.clone())
-            .deadline(Duration::from_secs(5))
-            .tier(ENVOY_TIER, TierPlan::built_in("descriptors", "{}"))
-            .build();
+        let tier = TierPlan::built_in("descriptors", "{}");
+        Self::new(clock.clone(), Memory::new(clock), Some(tier), yaml).await
+    }
+
+    /// The same over this store, decided by this tier, or by none.
+    pub(crate) async fn over(store: impl Store, tier: Option<TierPlan>, yaml: &str) -> Self {
+        Self::new(ManualClock::at(Timestamp::from_micros(BASE_S * 1_000_000)), store, tier, yaml).await
+    }
+
+    async fn new(clock: ManualClock, store: impl Store, tier: Option<TierPlan>, yaml: &str) -> Self {
+        let builder = Tollgate::builder().store(store).clock(clock.clone()).deadline(Duration::from_secs(5));
+        // A gate has one tier at least.
+        let builder = builder.tier("other", TierPlan::built_in("descriptors", "{}"));
+        let gate = match tier {
+            Some(tier) => builder.tier(ENVOY_TIER, tier).build(),
+            None => builder.build(),
+        };
         let rules = DescriptorRules::parse([(Path::new("example.yaml"), yaml)]).unwrap();
         let domain = rules.domains().next().unwrap().to_owned();
         let options = HeaderOptions { x_ratelimit: true, ..HeaderOptions::default() };

@@ -7,6 +7,8 @@ mod asked;
 mod folder;
 mod rule;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::fmt;

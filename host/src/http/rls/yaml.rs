@@ -1,7 +1,7 @@
 //! A file of envoyproxy/ratelimit, key by key.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 /// How deep descriptors may be nested is an eighth of this: a list, a table and their keys on each level.
@@ -48,7 +48,7 @@ pub(super) struct DescriptorSheet {
 pub(super) struct RateLimitSheet {
     #[serde(default)]
     pub(super) unit: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) requests_per_unit: Option<u64>,
     #[serde(default)]
     pub(super) unlimited: bool,
@@ -65,13 +65,25 @@ pub(super) struct ReplacedSheet {
     pub(super) name: String,
 }
 
-/// Reads the text of a file. The problem says its line, its column and what is known there.
+/// Reads the text of a file. The problem says what is known there, its line and its column.
 pub(super) fn read(text: &str) -> Result<Sheet, String> {
     let options = serde_saphyr::options! { with_snippet: false, budget: serde_saphyr::budget! { max_depth: DEPTH } };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error
-            .location()
-            .map_or_else(String::new, |place| format!("line {}, column {}: ", place.line(), place.column()));
-        format!("{place}{}", error.without_snippet())
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, location, .. } => {
+            let key = key.as_deref().unwrap_or("a key");
+            format!(
+                "`{}` stands twice; keep one (line {}, column {})",
+                key.escape_debug(),
+                location.line(),
+                location.column()
+            )
+        }
+        other => other.to_string(),
     })
+}
+
+/// A number that is a count. The reader's own words would name a type of ours.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let wrong = |_| D::Error::custom("`requests_per_unit` is not a whole number from 0 to 1000000000");
+    u64::deserialize(deserializer).map(Some).map_err(wrong)
 }
