@@ -28,7 +28,10 @@ pub struct Server {
 /// Fails if it is missing or older than a file it was built from, with the command that builds it.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
+    let folders = || test.ancestors().skip(1).take(2);
+    // A test lies in target/PROFILE/deps, a program of the tests beside ours.
+    let folder = folders().find(|folder| folder.join("tollgate.d").is_file()).or_else(|| folders().last());
+    let folder = folder.context("a test lies in target/PROFILE/deps")?;
     let program = folder.join("tollgate");
     let way_out = "run `cargo build --workspace --all-targets` first, as ./check does";
     let built = modified(&program).with_context(|| format!("no {}: {way_out}", program.display()))?;

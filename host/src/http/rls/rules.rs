@@ -89,6 +89,12 @@ impl DescriptorRules {
         self.domains.keys().map(|name| &**name)
     }
 
+    #[cfg(test)]
+    pub(super) fn knows(&self, domain: &str, key: &str, value: &str) -> bool {
+        let below = |node: &Node| node.below.get(key).is_some_and(|values| values.find(value).is_some());
+        self.domains.get(domain).is_some_and(below)
+    }
+
     pub(super) fn has_domain(&self, domain: &str) -> bool {
         self.domains.contains_key(domain)
     }

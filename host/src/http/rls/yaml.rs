@@ -78,6 +78,9 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
                 location.column()
             )
         }
+        serde_saphyr::Error::NullIntoString { location } => {
+            format!("a text is missing (line {}, column {})", location.line(), location.column())
+        }
         other => other.to_string(),
     })
 }
