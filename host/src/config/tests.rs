@@ -2,6 +2,7 @@
 
 mod admin;
 mod docs;
+mod envoy;
 mod file;
 mod redis;
 mod signing;
@@ -102,6 +103,8 @@ const EXAMPLES: &str = "\
     TOLLGATE_WITHOUT_SCRIPTS=refuse
     TOLLGATE_ADMIN_LISTEN=127.0.0.1:9
     TOLLGATE_ADMIN_TOKENS=alice:read:hunter2hunter2hunter5
+    TOLLGATE_GRPC_LISTEN=127.0.0.1:8
+    TOLLGATE_RLS_CONFIG=/limits
     TOLLGATE_REGISTRY_DIR=/registry
     TOLLGATE_INSTANCE=eu-1
     RATE_LIMIT_GENERAL=1,2
@@ -128,6 +131,9 @@ fn background(line: &str) -> &'static str {
         }
         Some(("REDIS_SENTINEL_USERNAME" | "REDIS_SENTINEL_PASSWORD", _)) => {
             "REDIS_URL=redis://mymaster?sentinel=here\nREDIS_SENTINEL_PASSWORD=hunter2hunter2"
+        }
+        Some(("TOLLGATE_GRPC_LISTEN" | "TOLLGATE_RLS_CONFIG", _)) => {
+            "TOLLGATE_GRPC_LISTEN=127.0.0.1:9\nTOLLGATE_RLS_CONFIG=/others"
         }
         Some(("TOLLGATE_MAX_COUNTERS", _)) => "REDIS_ENABLED=false",
         _ => "REDIS_URL=redis://:hunter2hunter2hunter2@here",

@@ -1,30 +1,23 @@
-//! Envoy's rate limit service over gRPC, with gRPC's own services for health and reflection.
+//! The listener of Envoy's rate limit service.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
 use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
-use tonic::Status;
-use tonic::server::NamedService;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use super::Serving;
 use super::listen::{GRACE, HEAD_TIMEOUT, accept};
 use crate::config::EnvoyConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::gate::Tollgate;
-use crate::http::rls::{RateLimitServer, RateLimitService, RuleFiles, descriptor_set};
+use crate::http::rls::{Calls, RateLimitService, RuleFiles};
 use crate::http::{HeaderOptions, Routes};
 
 /// Connections at once. A proxy needs one for each of its workers.
@@ -36,8 +29,6 @@ const HEADER_BYTES: u32 = 16 * 1024;
 /// What a connection may send before it is read, for each call and in all.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// How long a call may take until its answer begins.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a silent connection is asked whether it lives, and how long it may think about it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,65 +67,22 @@ impl Envoy {
     /// Answers until it is told to stop, then lets every call under way end. Limits that change are put into effect meanwhile.
     pub(super) async fn answer(self, stopping: watch::Receiver<bool>) {
         let Self { serving, service, files } = self;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<RateLimitServer>().await;
-        let reflection = match reflection() {
-            Ok(reflection) => reflection,
-            // The descriptors are ours, so a test would have found it.
+        let calls = match Calls::of(service.clone()).await {
+            Ok(calls) => calls,
+            // They are part of the program, so no operator will meet this.
             Err(error) => return tracing::error!("there is no rate limit service for Envoy: {error:#}"),
         };
-        let routes = Routes::new()
-            .route_service(&path::<RateLimitServer>(), service.clone().into_server())
-            .route_service("/grpc.health.v1.Health/{*call}", health)
-            .merge(reflection)
-            .fallback(async || Status::unimplemented("no such service").into_http::<axum::body::Body>())
-            .layer(from_fn(in_time));
-        let mut told = stopping.clone();
+        let (routes, mut told) = (calls.routes.clone(), stopping.clone());
         let leaving = async {
             // The sender outlives the listeners; if it did not, that would be a stop as well.
             let _ = told.wait_for(|stopping| *stopping).await;
-            leave(&reporter).await;
+            calls.leave().await;
         };
         let accepting = async { tokio::join!(accept_all(serving, routes, stopping), leaving) };
         tokio::select! {
             () = follow(&files, &service) => (),
             _ = accepting => (),
         }
-    }
-}
-
-/// The path of every call of a service.
-fn path<S: NamedService>() -> String {
-    format!("/{}/{{*call}}", S::NAME)
-}
-
-/// What there is to call, for those who ask at run time; under its old name, too, which most clients still use.
-fn reflection() -> Result<Routes> {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptor_set())
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let wrong =
-        |error| Error::new(ErrorKind::System, "failed to read the descriptors of the gRPC services").because(error);
-    let (now, old) = (builder().build_v1().map_err(wrong)?, builder().build_v1alpha().map_err(wrong)?);
-    Ok(Routes::new()
-        .route_service("/grpc.reflection.v1.ServerReflection/{*call}", now)
-        .route_service("/grpc.reflection.v1alpha.ServerReflection/{*call}", old))
-}
-
-/// Ends a call whose message does not arrive.
-async fn in_time(request: Request, next: Next) -> Response {
-    let late = || Status::deadline_exceeded(format!("the call did not arrive within {CALL_TIMEOUT:?}")).into_http();
-    tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late())
-}
-
-/// Tells whoever watches that nothing is served any more, and lets the watching end: it would hold the server up.
-async fn leave(reporter: &HealthReporter) {
-    let mut reporter = reporter.clone();
-    for service in ["", RateLimitServer::NAME] {
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
-        reporter.clear_service_status(service).await;
     }
 }
 

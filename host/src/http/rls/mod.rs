@@ -5,6 +5,8 @@
 mod answer;
 mod asked;
 mod folder;
+#[cfg(feature = "server")]
+mod routes;
 mod rule;
 mod rules;
 #[cfg(test)]
@@ -22,6 +24,8 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use tonic::{Response, Status};
 
 pub use folder::RuleFiles;
+#[cfg(feature = "server")]
+pub(crate) use routes::Calls;
 pub use rules::DescriptorRules;
 
 use super::headers::HeaderOptions;
@@ -47,12 +51,6 @@ pub struct RateLimitService {
 
 /// The service as servers of tonic take it.
 pub type RateLimitServer = RateLimitServiceServer<RateLimitService>;
-
-/// The descriptors of the service's messages, as gRPC's reflection gives them: a `FileDescriptorSet` of Envoy's own files and what they import.
-#[cfg(feature = "server")]
-pub(crate) const fn descriptor_set() -> &'static [u8] {
-    include_bytes!("descriptors.bin")
-}
 
 impl RateLimitService {
     /// The largest message that is read, in bytes.
