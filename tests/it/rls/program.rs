@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescript
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tollgate_tests::Server;
+use tollgate_tests::{RedisServer, Server};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -30,8 +30,13 @@ fn limit(per_year: u32) -> String {
 
 /// The program with the limits in this folder, and where Envoy finds it.
 fn start(limits: &Path) -> Result<(Server, String)> {
+    start_with(limits, &[])
+}
+
+fn start_with(limits: &Path, more: &[(&str, &str)]) -> Result<(Server, String)> {
     let limits = limits.to_str().context("a temporary folder has a plain name")?;
-    let server = Server::start([("TOLLGATE_GRPC_LISTEN", "127.0.0.1:0"), ("TOLLGATE_RLS_CONFIG", limits)])?;
+    let variables = [("TOLLGATE_GRPC_LISTEN", "127.0.0.1:0"), ("TOLLGATE_RLS_CONFIG", limits)];
+    let server = Server::start(variables.into_iter().chain(more.iter().copied()))?;
     let said = server.said("  envoy     ")?;
     let address = said.split_whitespace().next().context("it says its address")?.to_owned();
     Ok((server, address))
@@ -190,6 +195,56 @@ async fn a_client_in_python_finds_the_messages_by_reflection() -> Result<()> {
     let (said, complained) = (String::from_utf8(done.stdout)?, String::from_utf8(done.stderr)?);
     assert!(done.status.success(), "{said}{complained}\n(it needs apt-get install python3-grpcio python3-protobuf)");
     assert_eq!(said, include_str!("client.txt"));
+    Ok(())
+}
+
+/// The key of a counter, a line of the log and a metric tell nobody what a value was: it may be an API key.
+#[tokio::test]
+async fn two_hosts_count_together_and_a_value_shows_nowhere() -> Result<()> {
+    const CANARY: &str = "s3cret-canary";
+    let (limits, redis) = (tempfile::tempdir()?, RedisServer::start()?);
+    fs::write(limits.path().join("edge.yaml"), limit(3))?;
+    let (url, admin) = (redis.url(), ("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"));
+    let more = [("REDIS_URL", url.as_str()), ("LOG_LEVEL", "trace"), admin];
+    let ((one, address), (_two, other)) = (start_with(limits.path(), &more)?, start_with(limits.path(), &more)?);
+    let channels = [channel(&address).await?, channel(&other).await?];
+    let mut told = Vec::new();
+    for asked in 0..4 {
+        told.push(ask(&channels[asked % 2], CANARY).await?.overall_code);
+    }
+    assert_eq!(told, [1, 1, 1, 2], "the two hosts share a limit of 3");
+    let keys: Vec<String> = redis.run(&["KEYS", "*"])?;
+    assert!(keys.iter().any(|key| key.starts_with("ratelimit:{edge}:descriptors:user:")), "{keys:?}");
+    let token = one.output();
+    let token = token.split("TOLLGATE_ADMIN_TOKEN=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let metrics = reqwest::Client::new().get(format!("{}/admin/v1/metrics", one.admin_url()?));
+    let metrics = metrics.bearer_auth(token.context("a token was drawn")?).send().await?.text().await?;
+    let counted = |outcome: &str, times: u64| {
+        format!(r#"tollgate_envoy_descriptors_total{{domain="edge",limit="user",outcome="{outcome}"}} {times}"#)
+    };
+    assert!(metrics.contains(&counted("ok", 2)), "{metrics}");
+    for (place, text) in [("keys", keys.join("\n")), ("metrics", metrics), ("log", one.output())] {
+        assert!(!text.contains(CANARY), "a value shows in the {place}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_limits_that_come_along_are_sound() -> Result<()> {
+    let limits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/envoy/limits");
+    let (server, _) = start(&limits)?;
+    assert!(server.said("  envoy     ")?.ends_with("answers for the domains edge"));
+    let page = include_str!("../../../docs/envoy.md");
+    let command = "TOLLGATE_GRPC_LISTEN=127.0.0.1:8081 TOLLGATE_RLS_CONFIG=deploy/envoy/limits tollgate serve";
+    assert!(page.contains(command), "the page starts the program as it is started here");
+    let (_, tier) = page.split_once("```toml\n").context("the page shows a tier")?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(&file, tier.split_once("```").context("the tier has an end")?.0)?;
+    let limits = limits.to_str().context("the workspace has a plain name")?;
+    let variables = [("TOLLGATE_GRPC_LISTEN", "127.0.0.1:0"), ("TOLLGATE_RLS_CONFIG", limits)];
+    let done = tollgate_tests::command(variables)?.args(["config", "check", "--config"]).arg(file.path()).output()?;
+    let said = String::from_utf8(done.stdout)?;
+    assert!(said.contains("envoy        127.0.0.1:0 for the domains edge"), "{said}{:?}", done.stderr);
     Ok(())
 }
 

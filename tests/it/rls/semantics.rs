@@ -25,6 +25,7 @@ const LIMITS: &str = "
       - { key: gone, shadow_mode: true, rate_limit: { unit: minute, requests_per_unit: 0 } }
       - { key: one, quota_mode: true, rate_limit: { unit: minute, requests_per_unit: 1 } }
       - { key: two, quota_mode: true, rate_limit: { unit: minute, requests_per_unit: 2 } }
+      - { key: none, quota_mode: true, rate_limit: { unit: minute, requests_per_unit: 0 } }
       - { key: named, rate_limit: { name: per_name, unit: minute, requests_per_unit: 5 } }";
 
 #[tokio::test]
@@ -70,6 +71,7 @@ async fn a_request_may_bring_its_own_limit_and_the_counter_goes_on() {
         @0s x4 minute=a -> ok: ok 6 of 10/minute 60s
         @0s minute=a!100/minute -> ok: ok 95 of 100/minute 60s
         @0s minute=a -> ok: ok 4 of 10/minute 60s
+        @0s minute=b & minute=b!100/minute -> ok: ok 9 of 10/minute 60s & ok 98 of 100/minute 60s
         @0s minute=a!0/minute -> over: over 0 of 0/minute 60s
         @0s unknown=a!2/day -> ok: ok 1 of 2/day 86400s
         @0s unknown=a,and=b!2/day -> ok: ok 1 of 2/day 86400s
@@ -100,7 +102,9 @@ async fn quotas_refuse_when_all_of_them_are_used_up() {
         @0s one=a & two=a & minute=a -> ok: over 0 of 1/minute 60s & ok 0 of 2/minute 60s & ok 8 of 10/minute 60s
         @0s one=a & two=a -> over: over 0 of 1/minute 60s & over 0 of 2/minute 60s
         @0s one=a & minute=a -> over: over 0 of 1/minute 60s & ok 8 of 10/minute 60s
-        @0s minute=a -> ok: ok 7 of 10/minute 60s",
+        @0s minute=a -> ok: ok 7 of 10/minute 60s
+        @0s none=a & minute=a -> over: over 0 of 0/minute 60s & ok 7 of 10/minute 60s
+        @0s none=a & two=b & minute=a -> ok: over 0 of 0/minute 60s & ok 1 of 2/minute 60s & ok 6 of 10/minute 60s",
     )
     .await;
 }
@@ -254,7 +258,7 @@ async fn a_broken_store_is_answered_by_the_rule_of_the_tier() -> Result<()> {
     let tier = |rule: OnFault| TierPlan { on_store_fault: rule.into(), ..TierPlan::built_in("descriptors", "{}") };
     let question = "@1s minute=a & soft=a & other=a";
     let mut allows = Talk::over(Broken, Some(tier(OnFault::Allow)), LIMITS).await;
-    allows.check(&format!("{question} -> ok: ok 0 of 10/minute 59s & ok 0 of 1/minute 59s & ok")).await;
+    allows.check(&format!("{question} -> ok: ok & ok & ok")).await;
     let mut denies = Talk::over(Broken, Some(tier(OnFault::Deny)), LIMITS).await;
     denies.check(&format!("{question} -> over: over 0 of 10/minute 59s & ok 0 of 1/minute 59s & ok")).await;
     let (request, _) = denies.question(question);

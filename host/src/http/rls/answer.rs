@@ -64,9 +64,13 @@ impl<'a> Told<'a> {
                 let status = DescriptorStatus { current_limit, duration_until_reset, ..DescriptorStatus::default() };
                 Self::ruled(rule, *asks, status)
             }
+            // By a rule, without a count: nobody knows what remains.
+            Descriptor::Counted { rule, at, .. } if limits.len() <= *at && decision.is_allowed() => {
+                Self { rule: Some(rule), ..Self::free(0) }
+            }
             Descriptor::Counted { rule, unit, per_unit, at } => {
                 let charged = limits.get(*at);
-                let lacks = charged.map_or(!decision.is_allowed(), |charged| !charged.outcome.allowed);
+                let lacks = charged.is_none_or(|charged| !charged.outcome.allowed);
                 let remaining = charged.map_or(0, remaining);
                 let status = DescriptorStatus {
                     current_limit: Some(limit(rule, *per_unit, *unit)),

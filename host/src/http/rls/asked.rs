@@ -58,13 +58,23 @@ impl Asked {
     }
 
     fn settle(found: Vec<Option<Found>>) -> Result<Self, String> {
-        let is_barred =
-            found.iter().flatten().any(|found| found.is_barred() && found.met.rule.enforcement == Enforcement::Enforce);
         let quotas = found.iter().flatten().filter(|found| found.met.rule.enforcement == Enforcement::Quota).count();
+        let refuses = |enforcement| match enforcement {
+            Enforcement::Enforce => true,
+            // The only quota of a request refuses it when it is used up.
+            Enforcement::Quota => quotas == 1,
+            Enforcement::Shadow => false,
+        };
+        let is_barred = found.iter().flatten().any(|found| found.is_barred() && refuses(found.met.rule.enforcement));
         let mut asked =
             Self { descriptors: Vec::with_capacity(found.len()), attributes: Vec::new(), subject: String::new() };
         for found in found {
-            let descriptor = asked.descriptor(found, is_barred, quotas);
+            let descriptor = asked.descriptor(found, |enforcement| match enforcement {
+                // Another limit refuses the request already.
+                _ if is_barred => "peek",
+                enforcement if refuses(enforcement) => "enforce",
+                _ => "shadow",
+            });
             asked.descriptors.push(descriptor);
         }
         match asked.attributes.len() {
@@ -75,7 +85,7 @@ impl Asked {
         }
     }
 
-    fn descriptor(&mut self, found: Option<Found>, is_barred: bool, quotas: usize) -> Descriptor {
+    fn descriptor(&mut self, found: Option<Found>, mode: impl Fn(Enforcement) -> &'static str) -> Descriptor {
         let Some(found) = found else { return Descriptor::Free };
         let asks = found.cost > 0;
         let Found { met: Met { rule, key }, cost } = found;
@@ -83,13 +93,7 @@ impl Asked {
             Rate::Unlimited => Descriptor::Unlimited,
             Rate::Per(0, unit) => Descriptor::Barred { rule, unit, asks },
             Rate::Per(per_unit, unit) => {
-                let mode = match rule.enforcement {
-                    _ if is_barred => "peek",
-                    Enforcement::Enforce => "enforce",
-                    // The only quota of a request refuses it when it is used up.
-                    Enforcement::Quota if quotas == 1 => "enforce",
-                    Enforcement::Shadow | Enforcement::Quota => "shadow",
-                };
+                let mode = mode(rule.enforcement);
                 let attribute = format!("{mode} {cost} {per_unit},{} {key}", unit.seconds());
                 self.join(&key);
                 let at = self.attributes.len();

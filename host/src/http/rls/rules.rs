@@ -152,7 +152,8 @@ impl Pattern {
     }
 }
 
-/// The name of a counter: its entries, in a form that no other entries have; the digest of that where it is too long for a key.
+/// The name of a counter: its entries, in a form that no other entries have. A value may be a secret, such as an API key, so its digest stands for
+/// it; and the digest of all for what is too long for a key.
 pub(super) fn counter_key<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut key = String::new();
     for (name, value) in entries {
@@ -161,13 +162,16 @@ pub(super) fn counter_key<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>)
         }
         escape(&mut key, name);
         key.push('=');
-        escape(&mut key, value);
+        key.push_str(policy::digest(value.as_bytes()).get(..VALUE_DIGITS).unwrap_or_default());
     }
     if key.len() <= KeySpace::MAX_SUFFIX_BYTES { key } else { digest(&key) }
 }
 
-fn escape(key: &mut String, text: &str) {
-    for c in text.chars() {
+/// So many digits of a digest tell values apart, 128 bits.
+const VALUE_DIGITS: usize = 32;
+
+fn escape(key: &mut String, name: &str) {
+    for c in name.chars() {
         if c.is_control() || matches!(c, ';' | '=' | '%') {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 // Writing to a text does not fail.
