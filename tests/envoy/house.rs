@@ -108,7 +108,6 @@ impl Drop for Envoy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "which Envoy is tried configures nothing")]
 fn program() -> Result<String> {
     std::env::var("TOLLGATE_ENVOY")
         .context("TOLLGATE_ENVOY does not name an Envoy; run tests/run-envoy, which brings one along")

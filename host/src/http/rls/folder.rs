@@ -1,10 +1,8 @@
 //! Where the files are: one, or all of a folder.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::rules::DescriptorRules;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +17,8 @@ pub struct RuleFiles {
 }
 
 /// When each file was changed, and its size: what tells that it should be read again.
-pub(crate) type Stamps = BTreeMap<PathBuf, (SystemTime, u64)>;
+#[cfg(feature = "server")]
+pub(crate) type Stamps = std::collections::BTreeMap<PathBuf, (std::time::SystemTime, u64)>;
 
 /// The largest file, in bytes.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -52,6 +51,7 @@ impl RuleFiles {
     }
 
     /// What tells that the files have changed; empty where they cannot be seen.
+    #[cfg(feature = "server")]
     pub(crate) fn stamps(&self) -> Stamps {
         let stamp = |path: PathBuf| {
             let known = path.metadata().ok()?;

@@ -7,8 +7,7 @@ use super::DescriptorRules;
 #[track_caller]
 fn check(text: &str, expected: &str) {
     let error = DescriptorRules::parse([(Path::new("edge.yaml"), text)]).map(|_| ()).unwrap_err();
-    eprintln!("{error}\n----");
-    let _ = expected;
+    assert_eq!(error.to_string().strip_prefix("failed to read the rate limits"), Some(expected), "{text}");
 }
 
 /// The same, of a descriptor that says this.
