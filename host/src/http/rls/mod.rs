@@ -1,4 +1,4 @@
-//! Envoy's rate limit service, version 3, over gRPC: limits of envoyproxy/ratelimit, decided by a policy of Tollgate.
+//! Envoy's rate limit service, version 3, over gRPC: limits in the form of envoyproxy/ratelimit, decided by a policy of Tollgate.
 //!
 //! The files of envoyproxy/ratelimit are read as they are, so its users switch by changing an address. docs/envoy.md says what differs.
 
@@ -42,6 +42,26 @@ pub const ENVOY_TIER: &str = "envoy";
 /// The domain is the tenant, and the tier [`ENVOY_TIER`] decides. All limits that a request meets are taken at once, in one round trip, or none.
 /// A domain that no file names, and a descriptor that no rule is about, are OK. A fault is answered as the rules of the tier say, by OK or
 /// OVER_LIMIT; only where there is no such tier is the answer the gRPC error `UNAVAILABLE`.
+///
+/// # Example
+///
+/// ```
+/// use std::path::Path;
+/// use tollgate::http::HeaderOptions;
+/// use tollgate::http::rls::{DescriptorRules, ENVOY_TIER, RateLimitService};
+/// use tollgate::{TierPlan, Tollgate};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tollgate::Result<()> {
+/// let gate = Tollgate::builder().tier(ENVOY_TIER, TierPlan::built_in("descriptors", "{}")).build().await?;
+/// let text = "domain: edge\ndescriptors:\n  - key: remote_address\n    rate_limit: { unit: second, requests_per_unit: 10 }";
+/// let rules = DescriptorRules::parse([(Path::new("edge.yaml"), text)])?;
+/// let service = RateLimitService::new(gate, rules, HeaderOptions::default());
+/// let server = service.clone().into_server(); // for `add_service` of a server of tonic
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RateLimitService {
     gate: Tollgate,
