@@ -173,6 +173,49 @@ async fn who_says_nothing_or_nonsense_is_sent_away() -> Result<()> {
     Ok(())
 }
 
+/// The beginning of a call, and then nothing: by hand, since no client would do that.
+#[tokio::test]
+async fn a_call_that_does_not_arrive_is_answered_all_the_same() -> Result<()> {
+    let limits = tempfile::tempdir()?;
+    fs::write(limits.path().join("edge.yaml"), limit(2))?;
+    let (_server, address) = start(limits.path())?;
+    let path = format!("/{SERVICE}/ShouldRateLimit");
+    // POST, http; the others by the numbers of their names, or with their names.
+    let mut fields = vec![0x83, 0x86];
+    for (name, value) in
+        [(&b"\x04"[..], path.as_str()), (b"\x01", "edge"), (b"\x0f\x10", "application/grpc"), (b"\0\x02te", "trailers")]
+    {
+        fields.extend_from_slice(name);
+        fields.push(u8::try_from(value.len())?);
+        fields.extend_from_slice(value.as_bytes());
+    }
+    let mut call = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    call.extend([0, 0, u8::try_from(fields.len())?, HEADERS, END_HEADERS, 0, 0, 0, 1]);
+    call.extend(fields);
+    let began = Instant::now();
+    tokio::task::spawn_blocking(move || -> Result<()> {
+        let mut stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(&call)?;
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).context("an answer, before it hangs up")?;
+            let mut body = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            stream.read_exact(&mut body)?;
+            if (head[3], head[8]) == (HEADERS, 1) {
+                return Ok(());
+            }
+        }
+    })
+    .await??;
+    let elapsed = began.elapsed();
+    assert!((9..20).contains(&elapsed.as_secs()), "it was answered after {elapsed:?}");
+    Ok(())
+}
+
+const HEADERS: u8 = 1;
+const END_HEADERS: u8 = 4;
+
 /// Reads until the other side hangs up.
 fn ends(stream: &mut TcpStream) -> Result<()> {
     match stream.read_to_end(&mut Vec::new()) {
