@@ -24,6 +24,7 @@ mod policy;
 mod prebuilt;
 mod profwise;
 mod resp;
+mod rls;
 mod scenarios;
 mod server;
 mod signature;

@@ -109,14 +109,32 @@ impl Server {
     ///
     /// Fails if it says nothing of one.
     pub fn admin_url(&self) -> Result<String> {
-        let said = || {
-            let output = self.output();
-            let line = output.lines().find_map(|line| line.strip_prefix("  admin     "))?;
-            // The line may still be on its way.
-            output.contains(&format!("{line}\n")).then(|| line.to_owned())
-        };
-        until("the admin API is said to be somewhere", || Ok(said().is_some()))?;
-        said().context("it said so")
+        self.said("  admin     ")
+    }
+
+    /// The rest of the line that begins so, once it has been printed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no line does.
+    pub fn said(&self, beginning: &str) -> Result<String> {
+        self.line(beginning, |line| line.strip_prefix(beginning).map(str::to_owned))
+    }
+
+    /// The line that holds this text, once it has been printed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no line does.
+    pub fn said_anywhere(&self, text: &str) -> Result<String> {
+        self.line(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    fn line(&self, what: &str, found: impl Fn(&str) -> Option<String>) -> Result<String> {
+        // A line may still be on its way until it has an end.
+        let whole = || self.output().split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).find_map(&found);
+        until(&format!("it says `{what}`"), || Ok(whole().is_some()))?;
+        whole().context("it said so")
     }
 
     /// Where it answers the commands of redis-cell.

@@ -221,6 +221,23 @@ pub const VARIABLES: &[Group] = &[
         ],
     },
     Group {
+        title: "Envoy's rate limit service",
+        variables: &[
+            variable(
+                "TOLLGATE_GRPC_LISTEN",
+                "IP address and port, or `off`",
+                "off",
+                "Where Envoy's rate limit service listens, with gRPC's health and reflection. It asks nobody for a token.",
+            ),
+            variable(
+                "TOLLGATE_RLS_CONFIG",
+                "path of a file or a folder",
+                "",
+                "Its limits, in the YAML of envoyproxy/ratelimit: one file, or every `*.yaml` of a folder. They are read again when they change.",
+            ),
+        ],
+    },
+    Group {
         title: "Counters",
         variables: &[
             variable(

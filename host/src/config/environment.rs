@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::env::variables;
+use super::envoy::{self, EnvoyLayer};
 use super::findings::Findings;
 use super::forms;
 use super::key_source::{self, KeySourceLayer};
@@ -117,6 +118,10 @@ impl Reader<'_> {
             resp: RespLayer {
                 listen: self.read("TOLLGATE_RESP_LISTEN", admin::listen),
                 password: self.read("TOLLGATE_RESP_PASSWORD", |text| forms::token(Secret::new(text))),
+            },
+            envoy: EnvoyLayer {
+                listen: self.read("TOLLGATE_GRPC_LISTEN", envoy::listen),
+                limits: self.read("TOLLGATE_RLS_CONFIG", |text| Ok(text.into())),
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),
             instance: self.read("TOLLGATE_INSTANCE", forms::instance),

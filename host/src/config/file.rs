@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
+use super::envoy::{self, EnvoyLayer};
 use super::findings::Findings;
 use super::forms;
 use super::key_source::{self, KeySourceLayer, ShownAs};
@@ -34,6 +35,7 @@ pub(super) struct Sheet {
     pub(super) signing: SigningSection,
     admin: AdminSection,
     resp: RespSection,
+    envoy: EnvoySection,
     registry: RegistrySection,
     store: StoreSection,
     redis: RedisSection,
@@ -126,6 +128,13 @@ pub(super) struct TokenSection {
 struct RespSection {
     listen: Option<String>,
     password: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EnvoySection {
+    listen: Option<String>,
+    limits: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -263,6 +272,10 @@ impl Sheet {
             resp: RespLayer {
                 listen: read.form("resp.listen", self.resp.listen.take(), |text| admin::listen(&text)),
                 password: read.form("resp.password", self.resp.password.take(), forms::token),
+            },
+            envoy: EnvoyLayer {
+                listen: read.form("envoy.listen", self.envoy.listen.take(), |text| envoy::listen(&text)),
+                limits: read.form("envoy.limits", self.envoy.limits.take(), |limits| Ok(beside(path, &limits))),
             },
             registry_directory: read
                 .form("registry.directory", self.registry.directory.take(), |folder| Ok(beside(path, &folder))),

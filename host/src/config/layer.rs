@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admin::AdminLayer;
 use super::beside_url::BesideUrl;
+use super::envoy::EnvoyLayer;
 use super::key_source::KeySourceLayer;
 use super::resp::RespLayer;
 use super::stated::Stated;
@@ -34,6 +35,7 @@ pub(super) struct Layer {
     pub(super) key_prefix: Option<Stated<String>>,
     pub(super) admin: AdminLayer,
     pub(super) resp: RespLayer,
+    pub(super) envoy: EnvoyLayer,
     pub(super) registry_directory: Option<Stated<PathBuf>>,
     pub(super) instance: Option<Stated<String>>,
     pub(super) key_source: KeySourceLayer,
@@ -78,6 +80,7 @@ impl Layer {
             key_prefix: self.key_prefix.or(below.key_prefix),
             admin: self.admin.over(below.admin),
             resp: self.resp.over(below.resp),
+            envoy: self.envoy.over(below.envoy),
             registry_directory: self.registry_directory.or(below.registry_directory),
             instance: self.instance.or(below.instance),
             key_source: self.key_source.over(below.key_source),

@@ -8,6 +8,7 @@ mod admin;
 mod beside_url;
 pub mod env;
 mod environment;
+mod envoy;
 mod file;
 mod findings;
 mod forms;
@@ -38,6 +39,7 @@ use serde::Deserialize;
 pub use crate::model::{Isolation, OnFault, OnStoreFault, Precision};
 pub use accounts::{KeyConfig, PolicySource, TenantConfig, TierConfig};
 pub use admin::{AdminConfig, AdminToken, Scope};
+pub use envoy::EnvoyConfig;
 pub use key_digest::KeyDigest;
 pub use key_source::{KeySourceConfig, ShownAs};
 pub use per_limit::PerLimit;
@@ -82,6 +84,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Where the commands of redis-cell are answered, if they are.
     pub resp: Option<RespConfig>,
+    /// Envoy's rate limit service, if there is to be one.
+    pub envoy: Option<EnvoyConfig>,
     /// What this process shares with others of its fleet.
     pub registry: RegistryConfig,
     /// The tiers, by name.
@@ -291,6 +295,7 @@ impl Config {
         let key_source = key_source::settle(layer.key_source, &store, environment, findings);
         let Accounts { mut tiers, default_tier, tenants, keys, signing_keys } = accounts;
         let resp = resp::settle(layer.resp, environment, &mut tiers, findings);
+        let envoy = envoy::settle(layer.envoy, &mut tiers, findings);
         Self {
             environment,
             listen: layer.listen.map_or(LISTEN, |stated| stated.value),
@@ -316,6 +321,7 @@ impl Config {
             signing: SigningConfig { required, keys: signing_keys },
             admin,
             resp,
+            envoy,
             registry: RegistryConfig {
                 directory: layer.registry_directory.map(|stated| stated.value),
                 instance: layer.instance.map(|stated| stated.value),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod docs;
+mod envoy;
 mod file;
 mod key_source;
 mod redis;
@@ -106,6 +107,8 @@ const EXAMPLES: &str = "\
     TOLLGATE_TRUSTED_PROXIES=10.0.0.0/8, ::1
     TOLLGATE_RESP_LISTEN=127.0.0.1:6380
     TOLLGATE_RESP_PASSWORD=hunter2hunter2hunter6
+    TOLLGATE_GRPC_LISTEN=127.0.0.1:8
+    TOLLGATE_RLS_CONFIG=/limits
     TOLLGATE_REGISTRY_DIR=/registry
     TOLLGATE_KEY_SOURCE_URL=https://accounts.example/keys
     TOLLGATE_KEY_SOURCE_TOKEN=hunter2hunter2hunter6
@@ -135,6 +138,9 @@ fn background(line: &str) -> &'static str {
         }
         Some(("REDIS_SENTINEL_USERNAME" | "REDIS_SENTINEL_PASSWORD", _)) => {
             "REDIS_URL=redis://mymaster?sentinel=here\nREDIS_SENTINEL_PASSWORD=hunter2hunter2"
+        }
+        Some(("TOLLGATE_GRPC_LISTEN" | "TOLLGATE_RLS_CONFIG", _)) => {
+            "TOLLGATE_GRPC_LISTEN=127.0.0.1:9\nTOLLGATE_RLS_CONFIG=/others"
         }
         Some(("TOLLGATE_MAX_COUNTERS", _)) => "REDIS_ENABLED=false",
         _ => "REDIS_URL=redis://:hunter2hunter2hunter2@here",

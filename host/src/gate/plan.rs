@@ -12,7 +12,7 @@ use crate::policy::Component;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Code {
-    /// A policy that comes with the host: `tiered`, `route-classes` or `penalty`.
+    /// A policy that comes with the host: `tiered`, `route-classes`, `penalty` or `descriptors`.
     BuiltIn(String),
     /// The bytes of a component, and what errors call it.
     Component(String, Vec<u8>),

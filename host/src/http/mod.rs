@@ -22,8 +22,10 @@ mod problem;
 mod question;
 #[cfg(feature = "server")]
 mod receipts;
-#[cfg(any(feature = "server", feature = "tower", feature = "actix"))]
+#[cfg(any(feature = "grpc", feature = "tower", feature = "actix"))]
 mod refusal;
+#[cfg(feature = "grpc")]
+pub mod rls;
 
 #[cfg(feature = "server")]
 pub(crate) use axum::Router as Routes;

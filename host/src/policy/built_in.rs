@@ -3,7 +3,8 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name and bytes. A test of the project rebuilds each from `policies/` and compares.
-const POLICIES: [(&str, &[u8]); 4] = [
+const POLICIES: [(&str, &[u8]); 5] = [
+    ("descriptors", include_bytes!("../../policies/descriptors.wasm")),
     ("penalty", include_bytes!("../../policies/penalty.wasm")),
     ("route-classes", include_bytes!("../../policies/route-classes.wasm")),
     ("throttle", include_bytes!("../../policies/throttle.wasm")),

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Routes, admin, from_peer, router};
 
 /// How long a request's head may take to arrive, and so how long a silent connection stays.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large a request's head may be, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
 /// How long requests under way may take to end after the server was told to stop.
@@ -70,7 +70,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 ///
 /// A connection that sends no head for ten seconds is closed.
 pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly, stop: impl Future<Output = ()>) {
-    let Assembly { front, fleet, desk, resp, .. } = assembly;
+    let Assembly { front, fleet, desk, envoy, resp, .. } = assembly;
     let stopping = watch::Sender::new(false);
     let public = router(Arc::clone(&front));
     let public = answer(serving, CONNECTIONS, |peer| from_peer(&public, peer), stopping.subscribe());
@@ -86,13 +86,18 @@ pub async fn serve(serving: Serving, admin: Option<Serving>, assembly: Assembly,
             resp.answer(stopping.subscribe()).await;
         }
     };
+    let envoy = async {
+        if let Some(envoy) = envoy {
+            envoy.answer(stopping.subscribe()).await;
+        }
+    };
     let stopped = async {
         stop.await;
         front.stopping.store(true, Ordering::Relaxed);
         desk.iter().for_each(|desk| desk.stop());
         stopping.send_replace(true);
     };
-    tokio::join!(stopped, public, admin, resp);
+    tokio::join!(stopped, public, admin, envoy, resp);
     front.gate.give_back().await;
     fleet.leave().await;
 }

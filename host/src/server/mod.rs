@@ -1,5 +1,6 @@
 //! The stand-alone assembly: configuration → gate → fleet → listeners.
 
+mod grpc;
 mod keys;
 mod listen;
 mod logging;
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use grpc::Envoy;
 pub use listen::{Serving, serve};
 pub use logging::start_logging;
 pub use metrics::start_metrics;
@@ -41,6 +43,8 @@ pub struct Assembly {
     pub fleet: Fleet,
     /// What the admin listener needs, if there is to be one.
     pub desk: Option<Arc<Desk>>,
+    /// Envoy's rate limit service, bound to its address, if there is to be one.
+    pub envoy: Option<Envoy>,
     /// The commands of redis-cell, bound to their address, if they are answered.
     pub resp: Option<Resp>,
     /// The token that was drawn for it, if the configuration has none.
@@ -52,7 +56,8 @@ pub struct Assembly {
 ///
 /// # Errors
 ///
-/// Fails if the store cannot be reached although the configuration requires it, if the cache cannot be used, or if a tier cannot be built.
+/// Fails if the store cannot be reached although the configuration requires it, if the cache cannot be used, if a tier cannot be built, or if Envoy's
+/// limits cannot be read or their address not be had.
 pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>) -> Result<Assembly> {
     let compiler = Compiler::new(compile);
     let compiler = match &config.policies.cache_dir {
@@ -68,6 +73,11 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
     let fleet = Fleet::join(gate.clone(), documents, &instance, Some(document), keyring).await?;
     share(&fleet, uploads).await;
     let (desk, drawn) = desk(config, &fleet, (keys.clone(), blocks.clone()), metrics)?;
+    let headers = HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source };
+    let envoy = match &config.envoy {
+        Some(envoy) => Some(Envoy::bind(envoy, gate.clone(), headers).await?),
+        None => None,
+    };
     let resp = match &config.resp {
         Some(resp) => Some(Resp::bind(resp, gate.clone()).await?),
         None => None,
@@ -77,12 +87,12 @@ pub async fn assemble(config: &Config, compile: Compile, metrics: Option<Render>
         gateways: Gateways::from_config(config)?,
         keys,
         blocks,
-        headers: HeaderOptions { x_ratelimit: config.headers.x_ratelimit, source: config.headers.source },
+        headers,
         caller_token: config.callers.token.clone(),
         trust_all: config.listen.ip().is_loopback(),
         stopping: AtomicBool::new(false),
     });
-    Ok(Assembly { front, fleet, desk, resp, drawn })
+    Ok(Assembly { front, fleet, desk, envoy, resp, drawn })
 }
 
 /// Puts the policies of this host's files into the registry, so that a roster can name them.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 use tollgate::Tollgate;
-use tollgate::config::{Config, StoreConfig};
+use tollgate::config::{Config, EnvoyConfig, StoreConfig};
+use tollgate::http::rls::RuleFiles;
 use tollgate::server::reach_registry;
 
 use super::{ConfigurationFile, block_on};
@@ -38,6 +39,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
         reach_registry(&config, &gate).await?;
         Ok((gate, latency))
     })?;
+    let envoy = config.envoy.as_ref().map(envoy).transpose()?;
     let (tiers, store) = (gate.tiers(), store(&config, &gate));
     let latency_ms = latency.as_secs_f64() * 1_000.0;
     if *json {
@@ -46,6 +48,7 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
             "environment": config.environment.name(),
             "listen": config.listen,
             "admin": config.admin.listen,
+            "envoy": envoy,
             "store": store,
             "store_latency_ms": latency_ms,
             "tiers": tiers,
@@ -57,6 +60,9 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
         println!("environment  {}", config.environment.name());
         println!("listen       {}", config.listen);
         println!("admin        {}", config.admin.listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string()));
+        if let Some(envoy) = &envoy {
+            println!("envoy        {envoy}");
+        }
         println!("store        {store} (answers in {latency_ms:.2} ms)");
         println!("tiers        {}", tiers.join(", "));
         println!("keys         {}", config.keys.len());
@@ -66,6 +72,13 @@ pub(super) fn run(source: &ConfigurationFile, command: &Command) -> anyhow::Resu
         println!("the configuration is sound");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where Envoy's rate limit service listens, and for what, once its limits have been read.
+fn envoy(config: &EnvoyConfig) -> tollgate::Result<String> {
+    let rules = RuleFiles::new(&config.limits).read()?;
+    let domains: Vec<&str> = rules.domains().collect();
+    Ok(format!("{} for the domains {}", config.listen, domains.join(", ")))
 }
 
 /// Where the counters are, and if that is not where the configuration wants them, why.

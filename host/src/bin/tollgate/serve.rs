@@ -81,6 +81,9 @@ fn greet(config: &Config, serving: &Serving, assembly: &Assembly) {
     if let Some(resp) = &assembly.resp {
         println!("  resp      {} answers CL.THROTTLE", resp.address());
     }
+    if let Some(envoy) = &assembly.envoy {
+        println!("  envoy     {} answers for the domains {}", envoy.address(), envoy.domains().join(", "));
+    }
     for notice in &config.notices {
         println!("  note      {notice}");
     }
