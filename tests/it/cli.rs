@@ -125,7 +125,7 @@ fn what_goes_wrong_has_the_status_2_and_is_told_on_standard_error_alone() -> Res
             &["config", "check", "--json", "--config", "nowhere.toml"],
             "failed to read the configuration file nowhere.toml",
         ),
-        (&["policy", "inspect", "teired", "--json"], "there are penalty, route-classes, throttle, tiered"),
+        (&["policy", "inspect", "teired", "--json"], "there are descriptors, penalty, route-classes, throttle, tiered"),
         (&["policy", "inspect", "nowhere.wasm", "--json"], "failed to read nowhere.wasm"),
         (&["policy", "inspect", "tiered", "--configuration", "{}", "--json"], "missing field `limits`"),
         (&["policy", "build", "nowhere", "--json"], "nowhere is no crate: it holds no Cargo.toml"),

@@ -64,7 +64,7 @@ fn wholes() -> Vec<Vec<u8>> {
     let honest = Guest::HONEST.bytes();
     // The small one more often: in it a damage hits something that matters more often.
     let mut wholes = vec![honest; 5];
-    wholes.extend(["tiered", "penalty", "route-classes"].map(|name| built_in(name).unwrap().to_vec()));
+    wholes.extend(["tiered", "penalty", "route-classes", "descriptors"].map(|name| built_in(name).unwrap().to_vec()));
     wholes
 }
 

@@ -116,7 +116,7 @@ async fn a_plan_that_does_not_fit_replaces_nothing_and_says_where_and_what() -> 
         (
             free(TierPlan::built_in("teired", "{}")),
             Config,
-            &["tier `free`: ", "`teired`", "there are penalty, route-classes, throttle, tiered"],
+            &["tier `free`: ", "`teired`", "there are descriptors, penalty, route-classes, throttle, tiered"],
         ),
         (
             free(TierPlan::built_in("tiered", r#"{"limits": [{"id": "a", "limit": "1/fortnight"}]}"#)),

@@ -75,6 +75,8 @@ async fn a_request_may_bring_its_own_limit_and_the_counter_goes_on() {
         @0s minute=a!0/minute -> over: over 0 of 0/minute 60s
         @0s unknown=a!2/day -> ok: ok 1 of 2/day 86400s
         @0s unknown=a,and=b!2/day -> ok: ok 1 of 2/day 86400s
+        @0s =a!2/day -> ok: ok 1 of 2/day 86400s
+        @0s ü=a!2/day -> ok: ok 1 of 2/day 86400s
         @0s unknown=b!4000000000/day -> ok: ok 999999999 of 1000000000/day 86400s
         @0s minute=a!5/unknown -> a descriptor's `limit` has the unit 0, which is none that is counted",
     )

@@ -157,8 +157,10 @@ fn replaced(sheet: &RateLimitSheet, name: &str) -> Result<Box<[Box<str>]>, Strin
         .collect()
 }
 
-/// The keys with dots between them, made a name: it stands in keys of counters and in header fields, so what does not fit is left out.
+/// The keys with dots between them, made a name: it stands in keys of counters and in header fields, so a dash stands for what does not fit.
 fn id(path: &[&str]) -> Box<str> {
     let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    path.join(".").chars().map(fits).take(Limit::MAX_ID_BYTES).collect()
+    // A request may name a key by nothing at all.
+    let path = Some(path.join(".")).filter(|path| !path.is_empty()).unwrap_or_else(|| "-".to_owned());
+    path.chars().map(fits).take(Limit::MAX_ID_BYTES).collect()
 }

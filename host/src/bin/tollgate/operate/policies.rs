@@ -242,7 +242,7 @@ fn list(found: &Value) -> String {
         let (by, at) = (text(policy, "by"), text(policy, "at"));
         table.row([&digest, name, version, &bytes, by, at, cases, &signatures, &tiers.join(", ")]);
     }
-    table.or("the registry has no policies; `tollgate policy push` brings one, and penalty, route-classes, throttle and tiered come with the host")
+    table.or("the registry has no policies; `tollgate policy push` brings one, and descriptors, penalty, route-classes, throttle and tiered come with the host")
 }
 
 /// The differences, a line each.
