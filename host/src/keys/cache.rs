@@ -1,22 +1,23 @@
 //! The cache before a source of keys.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::allowance::Allowance;
 use super::flights::{Flights, Part};
+use super::follow::follow;
 use super::hash::{Hasher, KeyHash, Said};
 use super::local::{Local, Memory};
 use super::meters::Meters;
 use super::options::KeyCacheOptions;
-use super::revocations::{Invalidation, Notice, Revocations, Revoked};
-use super::shared::{News, Shared};
+use super::revocations::{Invalidation, Revocations, Revoked};
+use super::shared::Shared;
 use super::source::{TierSource, check};
 use super::{Finding, Found, KeyFault};
 use crate::config::Secret;
@@ -37,23 +38,21 @@ pub struct CachedKeys {
     _following: Arc<JoinSet<()>>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     source: Box<dyn TierSource>,
     options: KeyCacheOptions,
-    clock: Box<dyn Clock>,
-    hasher: Hasher,
-    local: Local,
-    shared: Option<Shared>,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) hasher: Hasher,
+    pub(super) local: Local,
+    pub(super) shared: Option<Shared>,
     flights: Flights,
     places: Semaphore,
     allowance: Allowance,
-    revocations: Revocations,
-    meters: Meters,
+    pub(super) revocations: Revocations,
+    pub(super) meters: Meters,
     warned_us: AtomicU64,
 }
 
-/// How often a host looks whether it missed a notice.
-const LOOK: Duration = Duration::from_secs(2);
 /// How often a source that fails is complained about.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
@@ -280,52 +279,6 @@ impl Inner {
                 Err(KeyFault::Busy)
             }
         }
-    }
-
-    fn heed(&self, what: &Revoked, at: Timestamp) {
-        self.revocations.add(what, at, &self.local);
-        self.meters.invalidate(&what.told());
-    }
-
-    /// Forgets what other hosts invalidated.
-    async fn catch_up(&self) {
-        let Some(shared) = &self.shared else { return };
-        let news = match shared.news().await {
-            Ok(news) => news,
-            Err(error) => {
-                tracing::debug!("what was invalidated of API keys is not known now: {error:#}");
-                return;
-            }
-        };
-        // By our own clock: whatever theirs says, what is here was said before.
-        let now = self.clock.now();
-        match news {
-            News::Nothing => {}
-            News::Past(notices, is_cut) => self.heed_past(&notices, is_cut, now),
-            News::Notices(notices) => notices.iter().for_each(|notice| self.heed(notice.meaning(&self.hasher), now)),
-            News::Lost => self.heed(&Revoked::All, now),
-        }
-    }
-
-    /// What was invalidated before this host came: what the fleet knew by then is void.
-    fn heed_past(&self, notices: &[Notice], is_cut: bool, now: Timestamp) {
-        let at = |notice: &Notice| Timestamp::from_micros(notice.at_us).min(now);
-        notices.iter().for_each(|notice| self.revocations.add(notice.meaning(&self.hasher), at(notice), &self.local));
-        if let Some(oldest) = notices.first().filter(|_| is_cut) {
-            self.revocations.add(&Revoked::All, at(oldest), &self.local);
-        }
-    }
-}
-
-/// Heeds what other hosts invalidate, for as long as there is a cache.
-async fn follow(inner: Weak<Inner>, mut changes: watch::Receiver<u64>) {
-    loop {
-        tokio::select! {
-            Ok(()) = changes.changed() => {}
-            () = sleep(LOOK) => {}
-        }
-        let Some(inner) = inner.upgrade() else { return };
-        inner.catch_up().await;
     }
 }
 

@@ -7,6 +7,7 @@ mod cache;
 #[cfg(feature = "call-out")]
 mod call_out;
 mod flights;
+mod follow;
 mod hash;
 mod local;
 mod meters;

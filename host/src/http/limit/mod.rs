@@ -151,7 +151,7 @@ impl RateLimit {
         let Asking { who, route, cost, attributes } = asking;
         let identity = match who {
             Ok(identified) => identified.identity().await,
-            Err(closed) => return Passage::Closed(closed),
+            Err(closed) => return Passage::Closed(*closed),
         };
         let asked = match identity {
             Ok(caller) => Asked { caller, route, cost, attributes },
@@ -185,7 +185,7 @@ impl RateLimit {
         let address = |screen: &Screen| screen.client.of_head(head);
         let address = self.screen.as_ref().and_then(address);
         let closed = address.and_then(|address| self.blocked(|blocks| blocks.of_address(address)));
-        let who = closed.map_or_else(|| Ok(self.identify.identify(head)), Err);
+        let who = closed.map_or_else(|| Ok(self.identify.identify(head)), |closed| Err(Box::new(closed)));
         Asking {
             who,
             route: cut((self.route)(head)),
@@ -197,7 +197,7 @@ impl RateLimit {
 
 /// What is asked for a request, of which it may not be known yet whose it is; or the answer, if it comes from where nobody passes.
 pub(super) struct Asking {
-    who: Result<Identified, Closed>,
+    who: Result<Identified, Box<Closed>>,
     route: String,
     cost: u64,
     attributes: Vec<(&'static str, String)>,
