@@ -89,7 +89,7 @@ async fn policies_get_the_attributes() {
     let limit = RateLimit::new(gate, caller).attributes(posts);
     let mut passed = Vec::new();
     for _ in 0..3 {
-        passed.push(matches!(limit.ask(limit.asked(&Posted)).await, Passage::Open(_)));
+        passed.push(matches!(limit.ask(limit.asking(&Posted)).await, Passage::Open(_)));
     }
     assert_eq!(passed, [true, true, false]);
 }
