@@ -7,10 +7,11 @@ use crate::model::Source;
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-
+#[cfg(any(feature = "tower", feature = "actix"))]
 const ABNORMAL_USAGE: &str = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
 
 /// The status and the members of the problem that whoever is blocked is told: not what for.
+#[cfg(any(feature = "tower", feature = "actix"))]
 pub(super) fn blocked() -> (StatusCode, Value) {
     let status = StatusCode::TOO_MANY_REQUESTS;
     let members = json!({
