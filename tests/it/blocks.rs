@@ -63,6 +63,11 @@ async fn whoever_is_blocked_is_kept_out_by_every_server_until_let_in() -> Result
     assert!(!problem.to_string().contains("scrapes"), "whoever is blocked is not told what for");
     becomes(&two, &from("203.0.113.9"), 429).await?;
     assert_eq!(status(&two, &from("203.0.114.9")).await?, 200, "nobody beside it");
+    for (address, expected) in [("203.0.113.9", 429), ("203.0.114.9", 200)] {
+        // A gateway on the loopback is trusted to say who called it.
+        let asked = Client::new().get(format!("{}/v1/auth?tier=free", two.url)).header("x-forwarded-for", address);
+        assert_eq!(asked.send().await?.status().as_u16(), expected, "{address}");
+    }
     // A blocked address is refused before anybody looks whose key it shows.
     assert_eq!(status(&two, &json!({ "api_key": "nobody", "address": "203.0.113.9" })).await?, 429);
     assert_eq!(status(&two, &from("here")).await?, 400);
