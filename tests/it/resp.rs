@@ -122,7 +122,7 @@ fn only_who_knows_the_password_asks() -> Result<()> {
         (format!("redis://default:{PASSWORD}@127.0.0.1:{port}/0"), true),
         (format!("redis://default:{PASSWORD}@127.0.0.1:{port}/?protocol=resp3"), true),
         (format!("redis://:guess@127.0.0.1:{port}"), false),
-        (format!("redis://root:{PASSWORD}@127.0.0.1:{port}"), false),
+        (format!("redis://somebody:{PASSWORD}@127.0.0.1:{port}"), false),
     ] {
         let connected = Client::open(url.as_str())?.get_connection();
         assert_eq!(connected.is_ok(), passes, "{url}");

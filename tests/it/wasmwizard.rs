@@ -41,9 +41,10 @@ async fn time_that_was_reserved_and_not_used_is_given_back() -> Result<()> {
     for place in 0..5 {
         let answer = wizard.run("demo-free", PRIMES, 100).await?;
         assert_eq!(answer.status(), StatusCode::OK, "the one slot is free again");
-        assert_eq!(remaining(&answer, "requests")?, 9 - place);
+        // There may be more, if a minute ended meanwhile.
+        assert!((9 - place..=9).contains(&remaining(&answer, "requests")?));
         // Of what was there, 200 ms are reserved while it runs.
-        assert_eq!(remaining(&answer, "compute-ms")?, 1_000 - spent - 200);
+        assert!((1_000 - spent - 200..=800).contains(&remaining(&answer, "compute-ms")?));
         let told: Value = answer.json().await?;
         assert_eq!((told["result"].as_i64(), told["tier"].as_str()), (Some(25), Some("free")));
         spent += told["spent_ms"].as_u64().context("a time")?;
@@ -56,14 +57,17 @@ async fn time_that_was_reserved_and_not_used_is_given_back() -> Result<()> {
 async fn a_module_that_never_ends_is_ended_and_paid_for_and_harms_no_other_tier() -> Result<()> {
     let wizard = Wizard::start()?;
     let spins = r#"(module (func (export "run") (param i64) (result i64) (loop $again (br $again)) (i64.const 0)))"#;
-    for left in [800, 600] {
+    let mut left = Vec::new();
+    for _ in 0..3 {
         let (spun, honest) = tokio::join!(wizard.run("demo-free", spins, 0), wizard.run("demo-pro", PRIMES, 100));
         let (spun, honest) = (spun?, honest?);
         assert_eq!(spun.status(), StatusCode::UNPROCESSABLE_ENTITY);
-        assert_eq!(remaining(&spun, "compute-ms")?, left, "nothing was given back");
+        left.push(remaining(&spun, "compute-ms")?);
         assert!(spun.text().await?.contains("interrupt"));
         assert_eq!(honest.status(), StatusCode::OK);
     }
+    // One minute may end meanwhile, and not two.
+    assert!(left.windows(2).any(|pair| pair[0] == pair[1] + 200), "nothing is given back: {left:?}");
     Ok(())
 }
 

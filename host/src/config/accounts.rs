@@ -32,6 +32,21 @@ pub struct TierConfig {
     pub isolation: Option<Isolation>,
 }
 
+impl TierConfig {
+    /// The built-in policy of this name with an empty configuration, and the general rules: the tier of a listener, unless the operator has one.
+    pub(super) fn built_in(policy: &str) -> Self {
+        Self {
+            policy: PolicySource::BuiltIn(policy.to_owned()),
+            config: Value::Object(Map::new()),
+            on_store_fault: PerLimit::default(),
+            precision: PerLimit::default(),
+            on_change: PerLimit::default(),
+            on_policy_fault: None,
+            isolation: None,
+        }
+    }
+}
+
 /// Where a policy's component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicySource {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
 use super::env::variables;
-use super::envoy::{self, EnvoyLayer};
+use super::envoy::EnvoyLayer;
 use super::findings::Findings;
 use super::forms;
 use super::key_source::{self, KeySourceLayer};
@@ -120,7 +120,7 @@ impl Reader<'_> {
                 password: self.read("TOLLGATE_RESP_PASSWORD", |text| forms::token(Secret::new(text))),
             },
             envoy: EnvoyLayer {
-                listen: self.read("TOLLGATE_GRPC_LISTEN", envoy::listen),
+                listen: self.read("TOLLGATE_GRPC_LISTEN", admin::listen),
                 limits: self.read("TOLLGATE_RLS_CONFIG", |text| Ok(text.into())),
             },
             registry_directory: self.read("TOLLGATE_REGISTRY_DIR", |text| Ok(text.into())),

@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
-
-use super::admin;
+use super::TierConfig;
 use super::findings::Findings;
 use super::stated::Stated;
-use super::{PerLimit, PolicySource, TierConfig};
 
 /// Envoy's rate limit service over gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +33,6 @@ impl EnvoyLayer {
     pub(super) fn over(self, below: Self) -> Self {
         Self { listen: self.listen.or(below.listen), limits: self.limits.or(below.limits) }
     }
-}
-
-/// An address and a port, or `off`.
-pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
-    admin::listen(text)
 }
 
 /// Decides whether there is such a service, and adds its tier unless there is one.
@@ -74,18 +66,6 @@ pub(super) fn settle(
             "Envoy's rate limit service listens on {listen} and asks nobody for a token: let only your proxies reach it"
         ));
     }
-    tiers.entry(TIER.to_owned()).or_insert_with(tier);
+    tiers.entry(TIER.to_owned()).or_insert_with(|| TierConfig::built_in(POLICY));
     Some(EnvoyConfig { listen, limits: limits.value })
-}
-
-fn tier() -> TierConfig {
-    TierConfig {
-        policy: PolicySource::BuiltIn(POLICY.to_owned()),
-        config: Value::Object(Map::new()),
-        on_store_fault: PerLimit::default(),
-        precision: PerLimit::default(),
-        on_change: PerLimit::default(),
-        on_policy_fault: None,
-        isolation: None,
-    }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::admin::{self, AdminLayer};
 use super::beside_url::BesideUrl;
-use super::envoy::{self, EnvoyLayer};
+use super::envoy::EnvoyLayer;
 use super::findings::Findings;
 use super::forms;
 use super::key_source::{self, KeySourceLayer, ShownAs};
@@ -274,7 +274,7 @@ impl Sheet {
                 password: read.form("resp.password", self.resp.password.take(), forms::token),
             },
             envoy: EnvoyLayer {
-                listen: read.form("envoy.listen", self.envoy.listen.take(), |text| envoy::listen(&text)),
+                listen: read.form("envoy.listen", self.envoy.listen.take(), |text| admin::listen(&text)),
                 limits: read.form("envoy.limits", self.envoy.limits.take(), |limits| Ok(beside(path, &limits))),
             },
             registry_directory: read

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde_json::{Map, Value};
-
-use super::accounts::{PolicySource, TierConfig};
+use super::accounts::TierConfig;
 use super::findings::Findings;
 use super::stated::Stated;
-use super::{Environment, PerLimit, Secret, production};
+use super::{Environment, Secret, production};
 
 /// The listener that speaks as Redis does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +54,6 @@ pub(super) fn settle(
         }
         _ => (),
     }
-    tiers.entry(RespConfig::TIER.to_owned()).or_insert_with(|| TierConfig {
-        policy: PolicySource::BuiltIn(RespConfig::TIER.to_owned()),
-        config: Value::Object(Map::new()),
-        on_store_fault: PerLimit::default(),
-        precision: PerLimit::default(),
-        on_change: PerLimit::default(),
-        on_policy_fault: None,
-        isolation: None,
-    });
+    tiers.entry(RespConfig::TIER.to_owned()).or_insert_with(|| TierConfig::built_in(RespConfig::TIER));
     Some(RespConfig { listen, password })
 }
